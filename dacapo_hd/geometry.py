@@ -1,0 +1,101 @@
+"""Exact world coordinates: nanometres for people, integer femtometres for funlib and gunpowder.
+
+funlib.geometry's `Coordinate` truncates fractions (4.6 nm becomes 4). Femtometres keep every voxel size that
+occurs in practice exact, through several halvings of a pyramid, and one cubic metre still fits 64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from funlib.geometry import Coordinate, Roi
+
+from dacapo_hd.errors import UserError
+
+FM_PER_NM = 1_000_000
+
+
+def fm(values_nm: Sequence[float]) -> Coordinate:
+    """Convert nanometres to integer femtometres."""
+    return Coordinate(*(round(value * FM_PER_NM) for value in values_nm))
+
+
+def nm(values_fm: Sequence[int]) -> tuple[float, ...]:
+    """Convert integer femtometres to nanometres; the inverse of `fm`."""
+    return tuple(value / FM_PER_NM for value in values_fm)
+
+
+@attrs.frozen
+class Grid:
+    """A box of voxels in world space, always three-dimensional (z, y, x).
+
+    `voxel_size` and `offset` are in femtometres; `offset` is the lower corner of the first voxel, not its centre.
+    """
+
+    shape_vx: tuple[int, ...]
+    voxel_size: Coordinate
+    offset: Coordinate
+
+    @classmethod
+    def from_nm(
+        cls,
+        shape_vx: Sequence[int],
+        voxel_size_nm: Sequence[float],
+        offset_nm: Sequence[float] = (0.0, 0.0, 0.0),
+    ) -> Grid:
+        """Make a grid from nanometres."""
+        return cls(tuple(int(n) for n in shape_vx), fm(voxel_size_nm), fm(offset_nm))
+
+    @classmethod
+    def from_roi(cls, roi: Roi, voxel_size: Coordinate) -> Grid:
+        """Make the grid that fills an ROI (femtometres), which must be a whole number of voxels."""
+        if any(extent % size for extent, size in zip(roi.shape, voxel_size, strict=True)):
+            raise ValueError(f"{roi} is not a whole number of voxels of {voxel_size}")
+        return cls(tuple(roi.shape / voxel_size), voxel_size, roi.offset)
+
+    @property
+    def voxel_size_nm(self) -> tuple[float, ...]:
+        return nm(self.voxel_size)
+
+    @property
+    def offset_nm(self) -> tuple[float, ...]:
+        return nm(self.offset)
+
+    @property
+    def roi(self) -> Roi:
+        """The extent in femtometres."""
+        return Roi(self.offset, Coordinate(self.shape_vx) * self.voxel_size)
+
+    def aligned(self, roi: Roi) -> bool:
+        """Tell whether an ROI (femtometres) begins and ends between voxels of this grid."""
+        starts = zip(roi.offset - self.offset, self.voxel_size, strict=True)
+        extents = zip(roi.shape, self.voxel_size, strict=True)
+        return not any(a % b for a, b in [*starts, *extents])
+
+    def slices(self, roi: Roi) -> tuple[slice, ...]:
+        """Return the voxels of an aligned ROI (femtometres) that lies inside; raises ValueError otherwise."""
+        if not self.aligned(roi) or not self.roi.contains(roi):
+            raise ValueError(f"{roi} is not aligned with or not inside {self}")
+        begin = (roi.offset - self.offset) / self.voxel_size
+        end = begin + roi.shape / self.voxel_size
+        return tuple(slice(int(a), int(b)) for a, b in zip(begin, end, strict=True))
+
+    def roi_of(self, begin_vx: Sequence[int], shape_vx: Sequence[int]) -> Roi:
+        """Return the ROI (femtometres) of a box of voxels, given from this grid's first voxel."""
+        return Roi(self.offset + Coordinate(begin_vx) * self.voxel_size, Coordinate(shape_vx) * self.voxel_size)
+
+    def part(self, begin_vx: Sequence[int], end_vx: Sequence[int]) -> Grid:
+        """Return the grid of the voxels `begin_vx` (included) to `end_vx` (excluded); UserError when outside."""
+        inside = all(0 <= a < b <= n for a, b, n in zip(begin_vx, end_vx, self.shape_vx, strict=True))
+        if not inside:
+            raise UserError(
+                f"ROI {format_box(begin_vx, end_vx)} is not inside the volume of shape {tuple(self.shape_vx)} voxels"
+            )
+        shape = tuple(b - a for a, b in zip(begin_vx, end_vx, strict=True))
+        return Grid(shape, self.voxel_size, self.roi_of(begin_vx, shape).offset)
+
+
+def format_box(begin: Sequence[int], end: Sequence[int]) -> str:
+    """Write a box as `z0:z1,y0:y1,x0:x1`, the form in which the command line takes it."""
+    return ",".join(f"{a}:{b}" for a, b in zip(begin, end, strict=True))

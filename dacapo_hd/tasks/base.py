@@ -1,0 +1,85 @@
+"""The contract of a task: everything a new method needs, in one file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from dacapo_hd.architectures.base import FeatureMap
+from dacapo_hd.config import Component
+from dacapo_hd.labels.block import LabelBlock
+from dacapo_hd.segmentation.base import Segmenter
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@attrs.frozen(eq=False)
+class Target:
+    """What the network should say and where that counts.
+
+    `value` is float32 (v, z, y, x), `weight` float32 (w, z, y, x) with v a multiple of w; `channels` names the v
+    channels. Unknown always means weight 0.
+    """
+
+    value: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    channels: tuple[str, ...]
+
+
+@attrs.frozen
+class OutputChannel:
+    """One channel that inference stores: its name `class/quantity` and its range, which uint8 0..255 spans."""
+
+    name: str
+    low: float
+    high: float
+
+
+class Task(Component, ABC):
+    """What to predict: targets, head, loss, decoding, segmenters and scores."""
+
+    kind: ClassVar[str] = "task"
+
+    classes: tuple[str, ...]
+
+    @property
+    @abstractmethod
+    def context_nm(self) -> float:
+        """How far beyond the output the labels must be seen for right targets."""
+
+    @abstractmethod
+    def targets(self, labels: LabelBlock) -> dict[str, Target]:
+        """Make the targets of a block; numpy, runs in the data workers. `labels.classes` equals `classes`."""
+
+    @abstractmethod
+    def head(self, stages: Sequence[Sequence[FeatureMap]]) -> nn.Module:
+        """Make the module that maps the network's stages to `{name: prediction (b, c, z, y, x)}`."""
+
+    @abstractmethod
+    def loss(
+        self, predictions: Mapping[str, Tensor], targets: Mapping[str, tuple[Tensor, Tensor]]
+    ) -> dict[str, Tensor]:
+        """Return named scalars whose sum is minimised; each is finite, and 0 where nothing is known."""
+
+    @abstractmethod
+    def output_channels(self) -> tuple[OutputChannel, ...]:
+        """Name what `decode` returns."""
+
+    @abstractmethod
+    def decode(self, predictions: Mapping[str, Tensor]) -> Tensor:
+        """Turn raw predictions into the stored quantities (b, channel, z, y, x), inside their ranges."""
+
+    @abstractmethod
+    def segmenters(self) -> tuple[Segmenter, ...]:
+        """The post-processing grid that validation tries."""
+
+    @property
+    @abstractmethod
+    def score(self) -> str:
+        """The name of *the* score, by which checkpoints are chosen unless the user names another."""
