@@ -1,0 +1,32 @@
+"""Where and in which precision the network runs."""
+
+from __future__ import annotations
+
+import torch
+
+from dacapo_hd.errors import UserError
+
+
+def choose_device(wanted: str = "auto") -> torch.device:
+    """Resolve `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; raises UserError for a device that this machine lacks."""
+    if wanted == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError:
+        raise UserError(f"trainer.device: unknown device {wanted!r}; give auto, cpu, cuda, cuda:N or mps") from None
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        found = torch.cuda.device_count()
+        raise UserError(f"trainer.device: {wanted!r} asked for, but torch sees {found} CUDA devices; give auto or cpu")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("trainer.device: 'mps' asked for, but torch does not see it here; give auto or cpu")
+    return device
+
+
+def use_bfloat16(precision: str, device: torch.device) -> bool:
+    """Tell whether to autocast: when asked for, and under `auto` on a CUDA device that has bfloat16."""
+    if precision == "auto":
+        return device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return precision == "bfloat16"
