@@ -1,0 +1,35 @@
+"""The decoded quantities that segmenters read, and their ranges."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from dacapo_hd.errors import UserError
+from dacapo_hd.segmentation.base import Prediction, Segmenter
+
+RANGES = {"distance": (-1.0, 1.0), "probability": (0.0, 1.0)}
+
+
+def threshold_in_range(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    """Validate a threshold against the range of `instance.quantity` (an attrs validator).
+
+    At the upper end nothing could exceed it, so that end is excluded.
+    """
+    low, high = RANGES[instance.quantity]
+    if not low <= value < high:
+        raise ValueError(f"must be from {low:g} to below {high:g} for the quantity {instance.quantity!r}, got {value}")
+
+
+def channels(prediction: Prediction, quantity: str, segmenter: Segmenter) -> dict[str, NDArray[np.float32]]:
+    """Return the channel of a quantity per class, in the prediction's order; UserError if there is none."""
+    found = {name: prediction.channel(f"{name}/{quantity}") for name in prediction.classes(quantity)}
+    if not found:
+        raise UserError(
+            f"{segmenter.label}: the prediction has no channel of {quantity!r}, only {', '.join(prediction.channels)}; "
+            "choose a segmenter for what the task predicts"
+        )
+    return found
