@@ -41,9 +41,13 @@ class Segmentation:
 
 
 class Segmenter(Component, ABC):
-    """Post-processing with fixed parameters; the validation grid of a task is a list of these."""
+    """Post-processing with fixed parameters; the validation grid of a task is a list of these.
+
+    `pointwise` segmenters look at single voxels only, so that a volume can be cut into blocks anywhere.
+    """
 
     kind: ClassVar[str] = "segmenter"
+    pointwise: ClassVar[bool] = False
 
     @property
     def label(self) -> str:

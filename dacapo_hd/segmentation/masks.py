@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import attrs
 import numpy as np
 
@@ -13,6 +15,8 @@ from dacapo_hd.segmentation.quantities import RANGES, channels, threshold_in_ran
 @attrs.frozen
 class Threshold(Segmenter):
     """A class is where its quantity exceeds the threshold; classes may overlap."""
+
+    pointwise: ClassVar[bool] = True
 
     quantity: str = attrs.field(validator=one_of(*RANGES))
     threshold: float = attrs.field(validator=threshold_in_range)
@@ -29,6 +33,8 @@ class Threshold(Segmenter):
 @attrs.frozen
 class Argmax(Segmenter):
     """Each voxel belongs to the class of the highest value, if that exceeds the threshold; ties to the first class."""
+
+    pointwise: ClassVar[bool] = True
 
     quantity: str = attrs.field(default="probability", validator=one_of(*RANGES))
     threshold: float = attrs.field(default=0.5, validator=threshold_in_range)
