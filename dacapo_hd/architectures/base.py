@@ -52,4 +52,12 @@ class Architecture(Component, ABC):
     @property
     @abstractmethod
     def context_vx(self) -> tuple[int, ...]:
-        """How far (voxels, per axis and side) an output voxel sees beyond itself: the receptive field's half."""
+        """How far beyond itself, in voxels per axis and side, an output region sees that fills whole coarsest voxels.
+
+        A single voxel may see farther on its own: up to the coarsest scale - 1 more.
+        """
+
+    @property
+    def block_independent(self) -> bool:
+        """Whether an output voxel depends on its receptive field alone, not on the rest of the input."""
+        return True
