@@ -52,8 +52,7 @@ class Segmenter(Component, ABC):
     @property
     def label(self) -> str:
         """The parameters in short, for tables."""
-        names = [field.name for field in attrs.fields(type(self))] if attrs.has(type(self)) else []
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)}' for name in names)})"
+        return repr(self)
 
     @abstractmethod
     def segment(self, prediction: Prediction) -> Segmentation:
