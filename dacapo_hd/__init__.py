@@ -1,0 +1,1 @@
+"""Config-driven segmentation experiments on volume electron microscopy."""

@@ -1,0 +1,131 @@
+"""`dacapo-hd check`: open everything that a run needs, say what is there and what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import attrs
+from rich.table import Table
+
+from dacapo_hd.architectures.sizes import memory_estimate_bytes, parameter_count
+from dacapo_hd.datasplits.crop import OpenCrop
+from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
+from dacapo_hd.errors import UserError
+from dacapo_hd.geometry import format_shape
+from dacapo_hd.report.terminal import console
+from dacapo_hd.run import Run
+from dacapo_hd.training.device import choose_device
+
+
+@attrs.define
+class CheckReport:
+    """What a check found; `problems` stop a training, `warnings` may be meant."""
+
+    problems: list[str] = attrs.field(factory=list)
+    warnings: list[str] = attrs.field(factory=list)
+    crops: dict[str, list[CropFingerprint]] = attrs.field(factory=dict)
+
+
+def check_runs(runs: Sequence[Run]) -> None:
+    """Check runs and print the findings; raises UserError with every problem."""
+    problems: list[str] = []
+    for run in runs:
+        report = check_run(run)
+        _print(run, report)
+        problems += [problem for problem in report.problems if problem not in problems]
+    if problems:
+        raise UserError(*problems)
+
+
+def check_run(run: Run) -> CheckReport:
+    """Open a run's data and look for all that would go wrong in training."""
+    report = CheckReport()
+    try:
+        choose_device(run.trainer.device)
+    except UserError as error:
+        report.problems += error.problems
+    for part in ("train", "validate"):
+        try:
+            opened = run.datasplit.open(part, run.task.classes)
+        except UserError as error:
+            report.problems += error.problems
+            continue
+        report.crops[part] = [_fingerprint(crop, report) for crop in opened]
+        _check_part(run, part, opened, report)
+    return report
+
+
+def _fingerprint(crop: OpenCrop, report: CheckReport) -> CropFingerprint:
+    found = fingerprint(crop)
+    if found.nan_count:
+        report.problems.append(f"crop {crop.name!r}: {found.nan_count} NaN voxels in raw; replace them by numbers")
+    return found
+
+
+def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckReport) -> None:
+    """Look at what only shows when data, task and network are put together."""
+    if not crops and part == "validate":
+        report.warnings.append("datasplit.validate: no crops, so training will store no scores")
+    for class_name in unknown_everywhere(crops) if crops else ():
+        message = f"datasplit.{part}: no voxel of {class_name!r} is known in any crop"
+        if part == "train":
+            report.warnings.append(f"{message}; `train` will refuse this")
+        else:
+            report.warnings.append(f"{message}, so it will have no scores")
+    needed = run.architecture.in_channels
+    for crop in crops:
+        if crop.channels != needed:
+            report.problems.append(
+                f"crop {crop.name!r}: raw has {crop.channels} channels, but architecture.in_channels is {needed}"
+            )
+
+
+def _print(run: Run, report: CheckReport) -> None:
+    out = console()
+    out.rule(f"run {run.name}  (config {run.config_hash})")
+    for part, crops in report.crops.items():
+        if crops:
+            out.print(_crop_table(part, crops))
+    shape = run.architecture.input_shape_vx
+    output = run.architecture.output_shape_vx(shape)
+    memory = memory_estimate_bytes(run.architecture, run.trainer.batch_size)
+    out.print(
+        f"network {type(run.architecture).__name__}: input {format_shape(shape)} -> output {format_shape(output)} "
+        f"voxels, context {format_shape(run.architecture.context_vx)} voxels; {parameter_count(run.architecture, run.task):,} "
+        f"parameters; about {memory / 1e9:.2f} GB for a batch of {run.trainer.batch_size}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    out.print(
+        f"task {type(run.task).__name__}: classes {', '.join(run.task.classes)}; "
+        f"labels are seen {run.task.context_nm:g} nm beyond the output",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for warning in report.warnings:
+        out.print(f"warning: {warning}", highlight=False, soft_wrap=True, style="yellow")
+    if not report.problems:
+        out.print("no problems found", style="green")
+
+
+def _crop_table(part: str, crops: Sequence[CropFingerprint]) -> Table:
+    table = Table(
+        "crop", "raw shape (vx)", "voxel size (nm)", "intensity 1/50/99%", "class", "present", "absent", "unknown"
+    )
+    table.title = part
+    for crop in crops:
+        first = True
+        for class_name, (present, absent, unknown) in crop.fractions.items():
+            head = (
+                (
+                    crop.name,
+                    format_shape(crop.shape_vx),
+                    ", ".join(f"{size:g}" for size in crop.voxel_size_nm),
+                    " / ".join(f"{value:.4g}" for value in crop.percentiles),
+                )
+                if first
+                else ("", "", "", "")
+            )
+            table.add_row(*head, class_name, f"{present:.1%}", f"{absent:.1%}", f"{unknown:.1%}")
+            first = False
+    return table

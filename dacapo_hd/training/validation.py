@@ -1,0 +1,27 @@
+"""Validation of one crop: blockwise prediction, the task's segmenter grid, scores on the known voxels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from dacapo_hd.datasplits.crop import OpenCrop
+from dacapo_hd.evaluation import ScoreValue, evaluate
+from dacapo_hd.prediction.predict import predict_in_memory
+from dacapo_hd.prediction.predictor import Predictor
+from dacapo_hd.segmentation.base import Prediction, Segmenter
+
+
+def predict_crop(predictor: Predictor, crop: OpenCrop) -> Prediction:
+    """Predict where a crop has labels, with the raw data around them as context."""
+    return predict_in_memory(predictor, crop.raw, crop.label_grid, crop.intensity_range)
+
+
+def validate_crop(
+    predictor: Predictor, crop: OpenCrop, segmenters: Sequence[Segmenter], tolerance_nm: float
+) -> Iterator[tuple[Segmenter, ScoreValue]]:
+    """Yield every score of every segmenter; the prediction and the labels are made once."""
+    prediction = predict_crop(predictor, crop)
+    truth = crop.read_labels(crop.label_grid.roi)
+    for segmenter in segmenters:
+        for value in evaluate(segmenter.segment(prediction), truth, tolerance_nm):
+            yield segmenter, value
