@@ -1,6 +1,25 @@
 """YAML and dicts <-> frozen attrs classes, with errors that a user can act on."""
 
 from dacapo_hd.config.component import Component
+from dacapo_hd.config.files import expand_env
+from dacapo_hd.config.problems import ConfigError
+from dacapo_hd.config.structuring import load, structure
+from dacapo_hd.config.unstructuring import canonical_hash, unstructure
 from dacapo_hd.config.validators import each_positive, fraction, non_empty, non_negative, one_of, optional, positive
 
-__all__ = ["Component", "each_positive", "fraction", "non_empty", "non_negative", "one_of", "optional", "positive"]
+__all__ = [
+    "Component",
+    "ConfigError",
+    "canonical_hash",
+    "each_positive",
+    "expand_env",
+    "fraction",
+    "load",
+    "non_empty",
+    "non_negative",
+    "one_of",
+    "optional",
+    "positive",
+    "structure",
+    "unstructure",
+]

@@ -1,0 +1,89 @@
+"""Read YAML strictly; environment variables in strings."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dacapo_hd.config.problems import Problem, Problems
+from dacapo_hd.errors import UserError, suggestion
+
+_VARIABLE = re.compile(r"\$\{([^}]*)\}")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """A safe loader that refuses a key given twice, of which PyYAML silently keeps the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = self.construct_object(key, deep=True)
+            if name.__hash__ is not None and name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {name!r} is given twice", key.start_mark)
+            seen.add(name if name.__hash__ is not None else None)
+        return super().construct_mapping(node, deep)
+
+
+def parse_yaml(text: str) -> Any:
+    """Parse YAML; ValueError with line, column and reason."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+        raise ValueError(f"{where}{_reason(error)}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {str(error).splitlines()[0]}") from None
+    except RecursionError:
+        raise ValueError("not YAML: nested too deep") from None
+
+
+def _reason(error: yaml.MarkedYAMLError) -> str:
+    if isinstance(error, yaml.constructor.ConstructorError) and "twice" in str(error.problem):
+        return str(error.problem)
+    return f"not YAML: {error.problem or error.context}"
+
+
+def read_yaml(path: Path) -> Any:
+    """Read a YAML file; raises `Problems` that name the file."""
+    try:
+        return parse_yaml(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        message = "no such file" + similar_file(path)
+    except UnicodeDecodeError:
+        message = "not YAML: not a text file"
+    except OSError as error:
+        message = f"cannot be read: {error.strerror}"
+    except ValueError as error:
+        message = str(error)
+    raise Problems([Problem(message, source=str(path))])
+
+
+def similar_file(path: Path) -> str:
+    """Suggest a file of the same folder for one that does not exist."""
+    folder = path.parent
+    return suggestion(path.name, (entry.name for entry in folder.iterdir())) if folder.is_dir() else ""
+
+
+def unset_variables(text: str) -> tuple[str, ...]:
+    """Name the environment variables in `text` that are not set."""
+    return tuple(name for name in dict.fromkeys(_VARIABLE.findall(text)) if name not in os.environ)
+
+
+def unset_message(name: str) -> str:
+    """Say that an environment variable is not set, and what to do."""
+    return f"environment variable {name} is not set; set it with 'export {name}=...'"
+
+
+def expand_env(text: str) -> str:
+    """Replace each `${NAME}` by the environment variable's value; UserError naming those that are not set."""
+    unset = unset_variables(text)
+    if unset:
+        raise UserError(*(f"{text}: {unset_message(name)}" for name in unset))
+    return _VARIABLE.sub(lambda match: os.environ[match[1]], text)
