@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import attrs
 import numpy as np
@@ -52,6 +52,11 @@ class Task(Component, ABC):
     @abstractmethod
     def context_nm(self) -> float:
         """How far beyond the output the labels must be seen for right targets."""
+
+    @property
+    def context_axes(self) -> Literal["zyx", "yx"]:
+        """Along which axes they must; a task that looks at single sections needs no other sections."""
+        return "zyx"
 
     @abstractmethod
     def targets(self, labels: LabelBlock) -> dict[str, Target]:

@@ -1,0 +1,58 @@
+"""What tasks share that predict something for each class on its own."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import Any
+
+import attrs
+
+from dacapo_hd.config import non_empty
+from dacapo_hd.errors import suggestion
+from dacapo_hd.evaluation import SCORES
+from dacapo_hd.segmentation.base import Segmenter
+from dacapo_hd.tasks.base import Task
+
+
+def _distinct_names(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if isinstance(value, str) or len(set(value)) < len(value):
+        raise ValueError(f"must be a list of different class names, got {value!r}")
+
+
+def _known_score(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    if value not in SCORES:
+        near = suggestion(value, SCORES) or f"; there are {', '.join(SCORES)}"
+        raise ValueError(f"unknown score {value!r}{near}")
+
+
+@attrs.frozen
+class PerClassTask(Task):
+    """A task whose channels belong to one class each.
+
+    `grid` replaces the segmenters that validation tries, `best_by` names the score that chooses checkpoints, and
+    `balance` gives present and absent voxels of a class the same say in the loss.
+    """
+
+    classes: tuple[str, ...] = attrs.field(validator=[non_empty, _distinct_names])
+    balance: bool = attrs.field(default=True, kw_only=True)
+    grid: tuple[Segmenter, ...] = attrs.field(default=(), kw_only=True)
+    best_by: str = attrs.field(default="dice", validator=_known_score, kw_only=True)
+
+    @grid.validator
+    def _grid_reads_what_is_predicted(self, attribute: attrs.Attribute[Any], value: tuple[Segmenter, ...]) -> None:
+        predicted = sorted({channel.name.rsplit("/", 1)[1] for channel in self.output_channels()})
+        for segmenter in value:
+            wanted = getattr(segmenter, "quantity", predicted[0])
+            if wanted not in predicted:
+                raise ValueError(f"must read one of {', '.join(predicted)}, got a segmenter of {wanted!r}")
+
+    @abstractmethod
+    def default_grid(self) -> tuple[Segmenter, ...]:
+        """The segmenters that suit the task."""
+
+    def segmenters(self) -> tuple[Segmenter, ...]:
+        return self.grid or self.default_grid()
+
+    @property
+    def score(self) -> str:
+        return self.best_by
