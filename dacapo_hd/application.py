@@ -17,7 +17,7 @@ from dacapo_hd.geometry import Grid, format_box, format_shape
 from dacapo_hd.prediction.predict import create_prediction, predict, read_prediction
 from dacapo_hd.segmentation.base import Segmenter
 from dacapo_hd.training.progress import BlockProgress
-from dacapo_hd.training.session import load_network, make_predictor
+from dacapo_hd.session import load_network, make_predictor
 
 if TYPE_CHECKING:
     from dacapo_hd.manager import RunManager
@@ -134,8 +134,8 @@ def _open_source(
     volume = ArrayRef(path=source, voxel_size_nm=voxel_size_nm).open(wanted_voxel_size_nm=trained_nm)
     if volume.grid.voxel_size_nm != trained_nm:
         raise UserError(
-            f"{source}: voxel size {volume.grid.voxel_size_nm} nm, but run {run.name!r} was trained at {trained_nm} nm; "
-            "give a pyramid with that level, or resample the volume"
+            f"{source}: voxel size {volume.grid.voxel_size_nm} nm, but run {run.name!r} was trained at "
+            f"{trained_nm} nm; give a pyramid with that level, or resample the volume"
         )
     channels = volume.channels or 1
     if channels != run.architecture.in_channels:

@@ -91,8 +91,8 @@ def _print(run: Run, report: CheckReport) -> None:
     memory = memory_estimate_bytes(run.architecture, run.trainer.batch_size)
     out.print(
         f"network {type(run.architecture).__name__}: input {format_shape(shape)} -> output {format_shape(output)} "
-        f"voxels, context {format_shape(run.architecture.context_vx)} voxels; {parameter_count(run.architecture, run.task):,} "
-        f"parameters; about {memory / 1e9:.2f} GB for a batch of {run.trainer.batch_size}",
+        f"voxels, context {format_shape(run.architecture.context_vx)} voxels; "
+        f"{parameter_count(run.architecture, run.task):,} parameters; about {memory / 1e9:.2f} GB for a batch of {run.trainer.batch_size}",
         highlight=False,
         soft_wrap=True,
     )

@@ -52,7 +52,7 @@ class RunManager:
 
     def train(self, run: Run, progress: bool = True) -> None:
         """Train a run to its end, from its last checkpoint if it has one."""
-        from dacapo_hd.training.session import TrainingSession
+        from dacapo_hd.session import TrainingSession
 
         session = TrainingSession.prepare(run, self.store)
         self.store.add_run(record_of(run))
@@ -61,7 +61,7 @@ class RunManager:
 
     def validate(self, name: str, iteration: int | None = None, progress: bool = True) -> list[ScoreRow]:
         """Score a checkpoint (the newest by default) on the validation crops, store and return the rows."""
-        from dacapo_hd.training.session import validate_checkpoint
+        from dacapo_hd.session import validate_checkpoint
 
         return validate_checkpoint(self.load(name), self.store, iteration, progress)
 
