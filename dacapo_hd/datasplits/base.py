@@ -1,0 +1,110 @@
+"""The contract of a datasplit: which crops to train and validate on, and how to open them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Literal
+
+import attrs
+import numpy as np
+
+from dacapo_hd.config import Component, each_positive, non_negative, optional
+from dacapo_hd.datasplits.crop import Crop, OpenCrop
+from dacapo_hd.datasplits.opening import open_crop
+from dacapo_hd.errors import UserError
+from dacapo_hd.labels.scheme import ClassScheme
+
+Part = Literal["train", "validate"]
+
+
+def _rising(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, float] | None) -> None:
+    if value is not None and not value[0] < value[1]:
+        raise ValueError(f"must be [low, high] with low < high, got {list(value)!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Datasplit(Component, ABC):
+    """Crops to train and to validate on.
+
+    `scheme`: by default, all classes that the labels mention are atomic. `voxel_size_nm`: resolution to train at, by
+    default that of the first crop. `intensity_range`: the intensities that become -1 and 1, by default (0, 255) for
+    uint8. `cache_mb`: how much of the crops of one part each process may keep in memory.
+    """
+
+    kind: ClassVar[str] = "datasplit"
+
+    scheme: ClassScheme | None = None
+    voxel_size_nm: tuple[float, float, float] | None = attrs.field(default=None, validator=optional(each_positive))
+    intensity_range: tuple[float, float] | None = attrs.field(default=None, validator=_rising)
+    cache_mb: int = attrs.field(default=512, validator=non_negative)
+
+    @abstractmethod
+    def crops(self, part: Part) -> tuple[Crop, ...]:
+        """Return the crops of one part."""
+
+    @abstractmethod
+    def where(self, part: Part) -> str:
+        """Tell the user where crops of a part are to be added."""
+
+    def intensity_range_for(self, dtype: np.dtype[Any]) -> tuple[float, float]:
+        """Return the intensities that become -1 and 1; UserError if it is not given and the dtype does not tell."""
+        if self.intensity_range is not None:
+            return self.intensity_range
+        if dtype == np.uint8:
+            return 0.0, 255.0
+        raise UserError(
+            f"raw has the dtype {dtype}; give `datasplit.intensity_range`, the intensities that become -1 and 1"
+        )
+
+    def class_scheme(self) -> ClassScheme:
+        """Return the scheme, or that of the classes that the labels of all crops mention, each atomic."""
+        if self.scheme is not None:
+            return self.scheme
+        crops = (*self.crops("train"), *self.crops("validate"))
+        return ClassScheme.of_atoms(name for crop in crops for source in crop.labels for name in source.classes())
+
+    def open(self, part: Part, classes: Sequence[str]) -> tuple[OpenCrop, ...]:
+        """Open the crops of a part for the given classes; UserError with every problem of every crop."""
+        crops = self.crops(part)
+        if part == "train" and not crops:
+            raise UserError(f"datasplit.train: no crops; {self.where(part)}")
+        scheme = self.class_scheme()
+        problems = [scheme.unknown_class(name) for name in classes if name not in scheme.classes]
+        problems += _repeated(crop.name for crop in crops)
+        opened: list[OpenCrop] = []
+        voxel_size_nm: Sequence[float] | None = self.voxel_size_nm
+        for crop in crops:
+            try:
+                opened.append(open_crop(crop, tuple(classes), scheme, voxel_size_nm, self.intensity_range_for))
+                voxel_size_nm = voxel_size_nm or opened[0].raw_grid.voxel_size_nm
+            except UserError as error:
+                problems += [f"crop {crop.name!r}: {problem}" for problem in error.problems]
+        if problems:
+            raise UserError(*problems)
+        _share_memory(opened, self.cache_mb << 20)
+        return tuple(opened)
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    seen: set[str] = set()
+    repeated: dict[str, None] = {}
+    for name in names:
+        if name in seen:
+            repeated[name] = None
+        seen.add(name)
+    return [f"crop {name!r}: the name occurs more than once; give each crop its own" for name in repeated]
+
+
+def _share_memory(crops: Iterable[OpenCrop], budget: int) -> None:
+    """Keep as many crops in memory as fit, small ones first; labels before raw, since they cost more to make."""
+    wanted = [
+        (size, what, n, crop) for n, crop in enumerate(crops) for what, size in enumerate(reversed(crop.memory()))
+    ]
+    kept: dict[int, set[int]] = {}
+    for size, what, n, _ in sorted(wanted, key=lambda want: want[:3]):
+        if size <= budget:
+            budget -= size
+            kept.setdefault(n, set()).add(what)
+    for n, crop in enumerate(crops):
+        crop.keep(raw=1 in kept.get(n, ()), labels=0 in kept.get(n, ()))

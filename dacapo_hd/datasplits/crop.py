@@ -1,0 +1,197 @@
+"""One crop: what the user says about it, and how it is read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from funlib.geometry import Coordinate, Roi
+from numpy.typing import NDArray
+
+from dacapo_hd.arrays import ArrayRef, Volume
+from dacapo_hd.config import non_empty, positive
+from dacapo_hd.datasplits.intensity import normalise
+from dacapo_hd.errors import UserError
+from dacapo_hd.geometry import Grid
+from dacapo_hd.labels.block import UNKNOWN, LabelBlock
+from dacapo_hd.labels.decode import ClassAnnotation, blocks
+from dacapo_hd.labels.derive import derive, merge
+from dacapo_hd.labels.regrid import Relation
+from dacapo_hd.labels.scheme import ClassScheme
+from dacapo_hd.labels.sources import LabelSource, OpenLabels
+
+
+@attrs.frozen
+class Crop:
+    """A raw array with labels on all or a part of it.
+
+    `mask`: labels count only where it is nonzero. `roi_vx`: per axis (begin, end) in voxels of the raw array; labels
+    outside are unknown, raw outside serves as context. `annotations`: known numbers about the crop, by name.
+    `weight`: how often it is sampled, relative to other crops.
+    """
+
+    name: str = attrs.field(validator=non_empty)
+    raw: ArrayRef
+    labels: tuple[LabelSource, ...] = ()
+    mask: ArrayRef | None = None
+    roi_vx: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None
+    annotations: Mapping[str, float] = attrs.field(factory=dict)
+    weight: float = attrs.field(default=1.0, validator=positive)
+
+
+@attrs.define(slots=False)
+class _Cache:
+    """What a crop keeps in memory; each process fills its own."""
+
+    keeps_raw: bool = False
+    keeps_labels: bool = False
+    raw: NDArray[Any] | None = None
+    labels: LabelBlock | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "raw": None, "labels": None}
+
+
+@attrs.frozen(eq=False)
+class OpenCrop:
+    """A crop whose arrays are open; picklable.
+
+    `label_grid` is the box around all labels, on the voxels of `raw_grid` and inside it.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    raw_grid: Grid
+    label_grid: Grid
+    channels: int
+    intensity_range: tuple[float, float]
+    weight: float
+    annotations: Mapping[str, float]
+    instance_classes: tuple[str, ...]
+    raw: Volume
+    labels: tuple[OpenLabels, ...]
+    mask: Volume | None
+    scheme: ClassScheme
+    _cache: _Cache = attrs.field(factory=_Cache, repr=False)
+
+    def read_raw(self, roi: Roi) -> NDArray[np.float32]:
+        """Return normalised intensities (c, z, y, x) in -1..1 of an ROI (femtometres) inside `raw_grid`.
+
+        UserError where there is NaN.
+        """
+        if self._cache.keeps_raw:
+            if self._cache.raw is None:
+                self._cache.raw = self._stored(self.raw_grid.roi)
+            data = self._cache.raw[(slice(None), *self.raw_grid.slices(roi))]
+        else:
+            data = self._stored(roi)
+        if data.dtype.kind == "f" and np.isnan(data).any():
+            self._refuse_nan(data, roi)
+        return normalise(data, self.intensity_range)
+
+    def read_labels(self, roi: Roi) -> LabelBlock:
+        """Return what is known in any ROI (femtometres) of whole voxels of `raw_grid`; unknown outside `label_grid`."""
+        shape = Grid.from_roi(roi, self.raw_grid.voxel_size).shape_vx
+        inside = roi.intersect(self.label_grid.roi)
+        empty = self._empty_block(shape)
+        if inside.empty:
+            return empty
+        here = Grid.from_roi(roi, self.raw_grid.voxel_size).slices(inside)
+        found = self._known(inside)
+        empty.code[(slice(None), *here)] = found.code
+        for name, ids in found.instances.items():
+            empty.instances[name][here] = ids
+        return empty
+
+    def memory(self) -> tuple[int, int]:
+        """Return how many bytes the raw data and the labels take in memory."""
+        label_bytes = len(self.classes) + 4 * len(self.instance_classes)
+        return (
+            math.prod(self.raw_grid.shape_vx) * self.channels * self.raw.dtype.itemsize,
+            math.prod(self.label_grid.shape_vx) * label_bytes,
+        )
+
+    def keep(self, raw: bool, labels: bool) -> None:
+        """Say what is to be kept in memory once read."""
+        self._cache.keeps_raw, self._cache.keeps_labels = raw, labels
+
+    def _stored(self, roi: Roi) -> NDArray[Any]:
+        data = self.raw.read(roi)
+        return data if self.raw.channels is not None else data[None]
+
+    def _refuse_nan(self, data: NDArray[Any], roi: Roi) -> None:
+        begin = (roi.offset - self.raw_grid.offset) / self.raw_grid.voxel_size
+        position = tuple(int(a + b) for a, b in zip(begin, np.argwhere(np.isnan(data))[0][1:], strict=True))
+        raise UserError(
+            f"crop {self.name!r}: raw {self.raw.path!r} is NaN at voxel {position} (z, y, x); "
+            "replace such values, or leave them out with another array or offset"
+        )
+
+    def _empty_block(self, shape_vx: tuple[int, ...]) -> LabelBlock:
+        return LabelBlock(
+            self.classes,
+            np.full((len(self.classes), *shape_vx), UNKNOWN, np.uint8),
+            self.raw_grid.voxel_size_nm,
+            {name: np.zeros(shape_vx, np.uint32) for name in self.instance_classes},
+        )
+
+    def _known(self, roi: Roi) -> LabelBlock:
+        if not self._cache.keeps_labels:
+            return self._derived(roi)
+        if self._cache.labels is None:
+            kept = self._empty_block(self.label_grid.shape_vx)
+            for part in blocks(self.label_grid):
+                here, found = self.label_grid.slices(part), self._derived(part)
+                kept.code[(slice(None), *here)] = found.code
+                for name, ids in found.instances.items():
+                    kept.instances[name][here] = ids
+            self._cache.labels = kept
+        kept, here = self._cache.labels, self.label_grid.slices(roi)
+        instances = {name: ids[here] for name, ids in kept.instances.items()}
+        return LabelBlock(kept.classes, kept.code[(slice(None), *here)], kept.voxel_size_nm, instances)
+
+    def _derived(self, roi: Roi) -> LabelBlock:
+        """Read and derive an ROI inside `label_grid`."""
+        annotations: dict[str, list[ClassAnnotation]] = {}
+        for source in self.labels:
+            for name, annotation in source.read(roi, self.raw_grid).items():
+                annotations.setdefault(name, []).append(annotation)
+        shape = Grid.from_roi(roi, self.raw_grid.voxel_size).shape_vx
+        block = self._empty_block(shape)
+        usable = self._usable(roi)
+        if annotations:
+            merged = {name: merge(one.code for one in several) for name, several in annotations.items()}
+            np.copyto(block.code, derive(self.scheme, merged, self.classes), where=usable)
+        for name, kept in block.instances.items():
+            for one in annotations.get(name, []):
+                if one.ids is not None:
+                    np.copyto(kept, one.ids, where=usable)
+        return block
+
+    def _usable(self, roi: Roi) -> NDArray[np.bool_] | np.bool_:
+        if self.mask is None:
+            return np.bool_(True)
+        relation = Relation.between(self.mask.grid, self.raw_grid)
+        covering = relation.covering(self.mask.grid, roi)
+        inside = covering.intersect(self.mask.grid.roi)
+        whole = Grid.from_roi(covering, self.mask.grid.voxel_size)
+        usable = np.zeros(whole.shape_vx, bool)
+        if not inside.empty:
+            usable[whole.slices(inside)] = self.mask.read(inside) != 0
+        return relation.all_of(usable)[Grid.from_roi(covering, self.raw_grid.voxel_size).slices(roi)]
+
+
+def box_of_labels(raw: Grid, labels: list[Grid], roi_vx: tuple[tuple[int, int], ...] | None) -> Grid | None:
+    """Return the grid of the raw voxels that the boxes of the labels touch, None if they touch none.
+
+    UserError if `roi_vx` is not inside the raw grid.
+    """
+    within = raw if roi_vx is None else raw.part(*zip(*roi_vx, strict=True))
+    begin = Coordinate(min(grid.roi.begin[axis] for grid in labels) for axis in range(3))
+    end = Coordinate(max(grid.roi.end[axis] for grid in labels) for axis in range(3))
+    grown = Roi(begin - raw.offset, end - begin).snap_to_grid(raw.voxel_size, mode="grow") + raw.offset
+    inside = grown.intersect(within.roi)
+    return None if inside.empty else Grid.from_roi(inside, raw.voxel_size)

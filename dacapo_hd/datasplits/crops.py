@@ -1,0 +1,22 @@
+"""A datasplit that lists its crops."""
+
+from __future__ import annotations
+
+import attrs
+
+from dacapo_hd.datasplits.base import Datasplit, Part
+from dacapo_hd.datasplits.crop import Crop
+
+
+@attrs.frozen
+class Crops(Datasplit):
+    """Crops listed one by one."""
+
+    train: tuple[Crop, ...]
+    validate: tuple[Crop, ...] = ()
+
+    def crops(self, part: Part) -> tuple[Crop, ...]:
+        return self.train if part == "train" else self.validate
+
+    def where(self, part: Part) -> str:
+        return f"list at least one under `{part}`"

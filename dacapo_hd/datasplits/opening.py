@@ -1,0 +1,120 @@
+"""Open a crop, and find all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+
+from dacapo_hd.arrays import Volume
+from dacapo_hd.datasplits.crop import Crop, OpenCrop, box_of_labels
+from dacapo_hd.errors import UserError
+from dacapo_hd.geometry import Grid, fm, nm
+from dacapo_hd.labels.regrid import Relation
+from dacapo_hd.labels.scheme import ClassScheme
+from dacapo_hd.labels.sources import OpenLabels
+
+_T = TypeVar("_T")
+IntensityRange = Callable[[np.dtype[Any]], tuple[float, float]]
+
+
+def open_crop(
+    crop: Crop,
+    classes: tuple[str, ...],
+    scheme: ClassScheme,
+    voxel_size_nm: Sequence[float] | None,
+    intensity_range_for: IntensityRange,
+) -> OpenCrop:
+    """Open a crop at a voxel size (None: its raw data's own); UserError with all problems."""
+    problems: list[str] = []
+    raw = _open_raw(crop, voxel_size_nm, problems)
+    wanted = raw.grid.voxel_size_nm if raw is not None else None
+    labels = _open_labels(crop, scheme, wanted, problems)
+    mask = _attempt(problems, lambda: crop.mask.open(wanted) if crop.mask else None)
+    intensity_range = _attempt(problems, lambda: intensity_range_for(raw.dtype) if raw is not None else None)
+    box = _label_box(crop, raw, labels, mask, problems) if raw is not None and labels else None
+    if problems or raw is None or box is None or intensity_range is None:
+        raise UserError(*problems)
+    with_ids = {name for source in labels for name in source.instance_classes}
+    return OpenCrop(
+        name=crop.name,
+        classes=classes,
+        raw_grid=raw.grid,
+        label_grid=box,
+        channels=raw.channels or 1,
+        intensity_range=intensity_range,
+        weight=crop.weight,
+        annotations=crop.annotations,
+        instance_classes=tuple(name for name in classes if name in with_ids),
+        raw=raw,
+        labels=tuple(labels),
+        mask=mask,
+        scheme=scheme,
+    )
+
+
+def _attempt(problems: list[str], work: Callable[[], _T]) -> _T | None:
+    try:
+        return work()
+    except UserError as error:
+        problems += error.problems
+        return None
+
+
+def _open_raw(crop: Crop, voxel_size_nm: Sequence[float] | None, problems: list[str]) -> Volume | None:
+    wanted = None if voxel_size_nm is None else tuple(voxel_size_nm)
+    raw = _attempt(problems, lambda: crop.raw.open(wanted))
+    if raw is not None and wanted is not None and raw.grid.voxel_size != fm(wanted):
+        problems.append(
+            f"raw {raw.path!r} has the voxel size {list(raw.grid.voxel_size_nm)} nm, others or "
+            f"`datasplit.voxel_size_nm` say {list(wanted)} nm; resample it, or correct its `voxel_size_nm`"
+        )
+    return raw
+
+
+def _open_labels(
+    crop: Crop, scheme: ClassScheme, wanted: tuple[float, ...] | None, problems: list[str]
+) -> list[OpenLabels]:
+    if not crop.labels:
+        problems.append("no labels; give at least one label source in `labels`")
+    opened: list[OpenLabels] = []
+    for source in crop.labels:
+        missing = [scheme.unknown_class(name) for name in source.classes() if name not in scheme.classes]
+        problems += missing
+        one = None if missing else _attempt(problems, lambda: source.open(wanted, scheme))  # noqa: B023
+        if one is not None:
+            opened.append(one)
+    counts = Counter(name for source in opened for name in source.instance_classes)
+    problems += [
+        f"class {name!r} has instance ids in {count} arrays; keep one of them"
+        for name, count in counts.items()
+        if count > 1
+    ]
+    return opened
+
+
+def _label_box(
+    crop: Crop, raw: Volume, labels: list[OpenLabels], mask: Volume | None, problems: list[str]
+) -> Grid | None:
+    for source in labels:
+        problems += source.problems(raw.grid)
+    if mask is not None:
+        _attempt(problems, lambda: Relation.between(mask.grid, raw.grid, f"mask {mask.path!r}"))
+    grids = [grid for source in labels for grid in source.grids]
+    box = _attempt(problems, lambda: box_of_labels(raw.grid, grids, None))
+    if box is None:
+        problems.append(
+            f"raw {raw.path!r} ({_extent(raw.grid)}) and labels ({', '.join(sorted({_extent(g) for g in grids}))}) "
+            "do not overlap; correct `offset_nm` or `voxel_size_nm` of one of them"
+        )
+    elif crop.roi_vx is not None:
+        box = _attempt(problems, lambda: box_of_labels(raw.grid, grids, crop.roi_vx))
+        if box is None and not problems:
+            problems.append("no labels inside `roi_vx`")
+    return box
+
+
+def _extent(grid: Grid) -> str:
+    return ", ".join(f"{a:g}:{b:g}" for a, b in zip(grid.offset_nm, nm(grid.roi.end), strict=True)) + " nm"
