@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +11,14 @@ import numpy as np
 import yaml
 
 from dacapo_hd.arrays import ArrayRef, Volume, create_volume
-from dacapo_hd.config import structure, structure_json
+from dacapo_hd.config import structure
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.geometry import Grid, format_box, format_shape
 from dacapo_hd.prediction.predict import create_prediction, predict, read_prediction
 from dacapo_hd.segmentation.base import Segmenter
-from dacapo_hd.training.progress import BlockProgress
 from dacapo_hd.session import load_network, make_predictor
+from dacapo_hd.training.progress import BlockProgress
 
 if TYPE_CHECKING:
     from dacapo_hd.manager import RunManager
@@ -112,7 +113,7 @@ def _choose(
             return number, run.task.segmenters()[0]
         found = found_here  # type: ignore[assignment]
     if parameters is None:
-        return number, structure_json(found.segmenter, Segmenter)
+        return number, structure(json.loads(found.segmenter), Segmenter, source="stored segmenter")
     return number, _parse_segmenter(parameters)
 
 

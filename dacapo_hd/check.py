@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 from rich.table import Table
 
-from dacapo_hd.architectures.sizes import memory_estimate_bytes, parameter_count
+from dacapo_hd.architectures.network import memory_estimate_bytes, parameter_count
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
 from dacapo_hd.errors import UserError
@@ -88,11 +88,12 @@ def _print(run: Run, report: CheckReport) -> None:
             out.print(_crop_table(part, crops))
     shape = run.architecture.input_shape_vx
     output = run.architecture.output_shape_vx(shape)
-    memory = memory_estimate_bytes(run.architecture, run.trainer.batch_size)
+    memory = memory_estimate_bytes(run.architecture, run.trainer.batch_size, run.task)
+    parameters = parameter_count(run.architecture, run.task)
     out.print(
-        f"network {type(run.architecture).__name__}: input {format_shape(shape)} -> output {format_shape(output)} "
-        f"voxels, context {format_shape(run.architecture.context_vx)} voxels; "
-        f"{parameter_count(run.architecture, run.task):,} parameters; about {memory / 1e9:.2f} GB for a batch of {run.trainer.batch_size}",
+        f"network {type(run.architecture).__name__}: input {format_shape(shape)} -> output {format_shape(output)} vx, "
+        f"context {format_shape(run.architecture.context_vx)} vx; {parameters:,} parameters; about "
+        f"{memory / 1e9:.2f} GB for a batch of {run.trainer.batch_size}",
         highlight=False,
         soft_wrap=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from contextlib import closing
@@ -11,7 +12,7 @@ import attrs
 import torch
 
 from dacapo_hd.architectures.network import Network
-from dacapo_hd.config import canonical_json
+from dacapo_hd.config import unstructure
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import unknown_everywhere
 from dacapo_hd.errors import UserError
@@ -61,7 +62,7 @@ def validate_network(
             **identity,
             iteration=iteration,
             crop=crop.name,
-            segmenter=canonical_json(segmenter),
+            segmenter=json.dumps(unstructure(segmenter), sort_keys=True),
             class_name=found.class_name,
             score=found.score,
             value=found.value,

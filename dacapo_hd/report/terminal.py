@@ -45,8 +45,7 @@ def print_runs(store: Store) -> None:
 
 def print_scores(rows: Sequence[ScoreRow]) -> None:
     """Print the scores of one validation: a line per segmenter, class and crop, a column per score."""
-    from dacapo_hd.config import structure_json
-    from dacapo_hd.segmentation.base import Segmenter
+    from dacapo_hd.report.compare import segmenter_label
 
     scores = list(dict.fromkeys(row.score for row in rows))
     lines: dict[tuple[str, str, str], dict[str, float]] = {}
@@ -54,8 +53,12 @@ def print_scores(rows: Sequence[ScoreRow]) -> None:
         lines.setdefault((row.segmenter, row.class_name, row.crop), {})[row.score] = row.value
     table = Table("segmenter", "class", "crop", *scores)
     for (segmenter, class_name, crop), values in lines.items():
-        label = structure_json(segmenter, Segmenter).label
-        table.add_row(label, class_name, crop, *(f"{values[score]:.4f}" if score in values else "" for score in scores))
+        table.add_row(
+            segmenter_label(segmenter),
+            class_name,
+            crop,
+            *(f"{values[score]:.4f}" if score in values else "" for score in scores),
+        )
     console().print(table)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import pickle
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,10 @@ class Checkpoints:
         checksum = _checksum_path(path)
         if not checksum.exists() or checksum.read_text() != hashlib.sha256(data).hexdigest():
             raise UserError(f"{path}: damaged checkpoint (its checksum differs); remove it to use the one before")
-        state: dict[str, Any] = torch.load(io.BytesIO(data), map_location=map_location, weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(io.BytesIO(data), map_location=map_location, weights_only=True)
+        except pickle.UnpicklingError:
+            raise UserError(f"{path}: not a checkpoint of weights alone; refused, because it could run code") from None
         return state
 
     def load_latest(self, map_location: str | torch.device = "cpu") -> tuple[int, dict[str, Any]] | None:
