@@ -14,6 +14,7 @@ from funlib.geometry import Coordinate, Roi
 from dacapo_hd.errors import UserError
 
 FM_PER_NM = 1_000_000
+FM_UNIT = "fm"
 
 
 def fm(values_nm: Sequence[float]) -> Coordinate:
@@ -99,3 +100,13 @@ class Grid:
 def format_box(begin: Sequence[int], end: Sequence[int]) -> str:
     """Write a box as `z0:z1,y0:y1,x0:x1`, the form in which the command line takes it."""
     return ",".join(f"{a}:{b}" for a, b in zip(begin, end, strict=True))
+
+
+def format_shape(shape: Sequence[int]) -> str:
+    """Write a shape as `z x y x x`, the way people read it."""
+    return " x ".join(map(str, shape))
+
+
+def format_nm(values_nm: Sequence[float]) -> str:
+    """Write a voxel size or a position as configuration files hold it, with its unit: `[4.6, 10, 10] nm`."""
+    return f"[{', '.join(f'{value:.10g}' for value in values_nm)}] nm"

@@ -1,0 +1,133 @@
+"""From a path to a `Volume`: finds the array, its level, its axes and its world coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import attrs
+
+from dacapo_hd.arrays.axes import SPATIAL, Axis, axes_of, extent, ome_axes
+from dacapo_hd.arrays.nodes import Node, arrays_inside, find_node, listed
+from dacapo_hd.arrays.source import ZarrSource, reason
+from dacapo_hd.arrays.units import KNOWN_UNITS, nm_per
+from dacapo_hd.arrays.volume import ZarrVolume
+from dacapo_hd.errors import UserError, suggestion
+from dacapo_hd.geometry import Grid, fm, format_nm
+
+if TYPE_CHECKING:
+    from dacapo_hd.arrays.ref import ArrayRef
+
+GIVE_VOXEL_SIZE = "give it in the config: voxel_size_nm: [z, y, x]"
+
+
+def open_array(ref: ArrayRef, path: str, wanted_voxel_size_nm: Sequence[float] | None = None) -> ZarrVolume:
+    """Open what `ref` names; `path` is its path with environment variables replaced."""
+    node = find_node(Path(path).absolute())
+    if node.is_array:
+        if ref.level is not None:
+            raise UserError(f"{node.path}: is one array and has no level {ref.level!r}; leave `level` out")
+        return _volume(node, axes_of(node), ref)
+    return _volume(*_choose_level(node, ref, wanted_voxel_size_nm), ref)
+
+
+def _choose_level(
+    group: Node, ref: ArrayRef, wanted_voxel_size_nm: Sequence[float] | None
+) -> tuple[Node, tuple[Axis, ...]]:
+    if not group.multiscales or not group.multiscales[0].get("datasets"):
+        inside = [str(array.relative_to(group.path)) for array in arrays_inside(group.path)]
+        listing = f"name one of the arrays in it: {listed(inside)}" if inside else "it contains no arrays"
+        raise UserError(f"{group.path}: is a group without OME multiscales; {listing}")
+    multiscale = group.multiscales[0]
+    levels = {dataset["path"]: ome_axes(group.path, multiscale, dataset) for dataset in multiscale["datasets"]}
+    name = ref.level
+    if name is None and wanted_voxel_size_nm is not None and ref.voxel_size_nm is None:
+        wanted = fm(wanted_voxel_size_nm)
+        name = next((n for n, axes in levels.items() if fm(_voxel_size_nm(axes, ref, group.path)) == wanted), None)
+        if name is None:
+            raise UserError(
+                f"{group.path}: no level has voxels of {format_nm(wanted_voxel_size_nm)}; "
+                f"levels: {_table(group, levels, ref)}"
+            )
+    if name is None:
+        name = min(levels, key=lambda n: extent(levels[n]))
+    if name not in levels:
+        raise UserError(
+            f"{group.path}: no level {name!r}; levels: {_table(group, levels, ref)}{suggestion(name, levels)}"
+        )
+    return find_node(group.path / name), levels[name]
+
+
+def _table(group: Node, levels: dict[str, tuple[Axis, ...]], ref: ArrayRef) -> str:
+    free = attrs.evolve(ref, voxel_size_nm=None)
+    return ", ".join(f"{name} ({format_nm(_voxel_size_nm(axes, free, group.path))})" for name, axes in levels.items())
+
+
+def _volume(node: Node, axes: tuple[Axis, ...], ref: ArrayRef) -> ZarrVolume:
+    names = tuple(axis.name for axis in axes)
+    _check_axes(node, names)
+    if not any(axis.scale for axis in axes) and ref.voxel_size_nm is None:
+        raise UserError(
+            f"{node.path}: found a Zarr {node.zarr_format} array of shape {node.shape} but not its voxel size, neither "
+            f"in OME multiscales of a group above it nor as attribute 'voxel_size' or 'resolution'; {GIVE_VOXEL_SIZE}"
+        )
+    voxel_size_nm = _voxel_size_nm(axes, ref, node.path)
+    offset_nm = _offset_nm(axes, ref, voxel_size_nm, node.path)
+    lengths = dict(zip(names, node.shape, strict=True))
+    grid = Grid.from_nm([lengths.get(name, 1) for name in SPATIAL], voxel_size_nm, offset_nm)
+    source = ZarrSource(str(node.path), node.zarr_format, names)
+    try:
+        dtype = source.handle().dtype.numpy_dtype
+    except (ValueError, OSError) as error:
+        raise UserError(f"{node.path}: cannot open: {reason(error)}") from error
+    return ZarrVolume(grid, str(node.path), node.attributes, source, dtype, lengths.get("c"))
+
+
+def _check_axes(node: Node, names: tuple[str, ...]) -> None:
+    lengths = dict(zip(names, node.shape, strict=False))
+    fits = len(names) == len(node.shape) == len(lengths) and set(names) <= set("tczyx") and {"y", "x"} <= set(names)
+    if not fits:
+        raise UserError(
+            f"{node.path}: has shape {node.shape} with axes ({', '.join(names)}); "
+            "an array must be (y, x), (z, y, x) or (c, z, y, x), in any order"
+        )
+    if lengths.get("t", 1) != 1:
+        raise UserError(f"{node.path}: has {lengths['t']} time points, shape {node.shape}; only one can be read")
+
+
+def _voxel_size_nm(axes: Sequence[Axis], ref: ArrayRef, where: Path) -> tuple[float, ...]:
+    """Return (z, y, x); a 2D array's section is as thick as its voxels are high unless `ref` says otherwise."""
+    if ref.voxel_size_nm is not None:
+        given = ref.voxel_size_nm
+        return given if len(given) == 3 else (given[0], *given)
+    sizes = {axis.name: (axis.scale or 0.0) * _nm_per(axis, where) for axis in axes if axis.name in SPATIAL}
+    voxel_size_nm = tuple(sizes.get(name, sizes["y"]) for name in SPATIAL)
+    if any(size <= 0 for size in voxel_size_nm):
+        raise UserError(f"{where}: the voxel size {format_nm(voxel_size_nm)} must be > 0; {GIVE_VOXEL_SIZE}")
+    return voxel_size_nm
+
+
+def _offset_nm(axes: Sequence[Axis], ref: ArrayRef, voxel_size_nm: tuple[float, ...], where: Path) -> tuple[float, ...]:
+    """Return the lower corner (z, y, x) of the first voxel."""
+    if ref.offset_nm is not None:
+        return ref.offset_nm if len(ref.offset_nm) == 3 else (0.0, *ref.offset_nm)
+    by_name = {axis.name: axis for axis in axes}
+    offset = []
+    for name, size in zip(SPATIAL, voxel_size_nm, strict=True):
+        axis = by_name.get(name, Axis(name))
+        position = axis.translation * _nm_per(axis, where) if axis.translation else 0.0
+        offset.append(position - size / 2 if axis.centred else position)
+    return tuple(offset)
+
+
+def _nm_per(axis: Axis, where: Path) -> float:
+    if axis.unit is None:
+        raise UserError(f"{where}: axis {axis.name!r} has no unit; {GIVE_VOXEL_SIZE}")
+    factor = nm_per(axis.unit)
+    if factor is None:
+        raise UserError(
+            f"{where}: axis {axis.name!r} has the unknown unit {axis.unit!r} (known: {', '.join(KNOWN_UNITS)}); "
+            f"{GIVE_VOXEL_SIZE}"
+        )
+    return factor

@@ -1,0 +1,50 @@
+"""How a configuration names an array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+
+from dacapo_hd.arrays.volume import Volume
+from dacapo_hd.config import each_positive, non_empty, optional
+
+
+def _per_axis(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, ...] | None) -> None:
+    if value is not None and len(value) not in (2, 3):
+        raise ValueError(f"must be [z, y, x], or [y, x] for 2D, got {value!r}")
+
+
+@attrs.frozen
+class ArrayRef:
+    """A Zarr array or an OME-Zarr group; a plain string in a configuration is its `path`.
+
+    `path` may contain `${NAME}`. `voxel_size_nm` and `offset_nm` (lower corner of the first voxel) replace what the
+    file says. `level` is the dataset of an OME-Zarr group, by name.
+    """
+
+    path: str = attrs.field(validator=non_empty)
+    voxel_size_nm: tuple[float, ...] | None = attrs.field(default=None, validator=[_per_axis, optional(each_positive)])
+    offset_nm: tuple[float, ...] | None = attrs.field(default=None, validator=_per_axis)
+    level: str | None = None
+
+    @classmethod
+    def from_string(cls, text: str) -> ArrayRef:
+        return cls(text)
+
+    def open(self, wanted_voxel_size_nm: tuple[float, ...] | None = None) -> Volume:
+        """Open the array; of an OME-Zarr group the level named, else the one with the wanted voxel size.
+
+        Without either the finest level is opened. A plain array, a named level and an array whose `voxel_size_nm` is
+        given are opened whatever their voxel size. Raises UserError when there is no such array or level, when the
+        voxel size is unknown, or when the axes are not ([t=1,] [c,] [z,] y, x) in any order.
+        """
+        from dacapo_hd.arrays.opening import open_array
+        from dacapo_hd.config import expand_env
+
+        return open_array(self, expand_env(self.path), wanted_voxel_size_nm)
+
+
+def open_volume(path: str) -> Volume:
+    """Open the array or the finest level of the OME-Zarr group at a path."""
+    return ArrayRef(path).open()
