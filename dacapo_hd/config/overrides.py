@@ -98,4 +98,4 @@ def _index(key: str, entries: list[Any]) -> int:
 
 def not_a_section(override: Override) -> Problems:
     """Make the error of an override that goes deeper than the configuration does."""
-    return Problems([Problem.at(override.path[0], "unknown field; a single value has none", COMMAND_LINE)])
+    return Problems([Problem.at(override.path[0], "unknown field; its parent is a single value", COMMAND_LINE)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import reduce
 from os.path import normpath
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -16,7 +18,15 @@ from dacapo_hd.config import scalars
 from dacapo_hd.config.component import Component
 from dacapo_hd.config.families import builtin_types, find_type
 from dacapo_hd.config.files import expand_env, read_yaml, similar_file, unset_message, unset_variables
-from dacapo_hd.config.overrides import MISSING, CommandLineText, Deferred, applied, not_a_section, parse_overrides
+from dacapo_hd.config.overrides import (
+    MISSING,
+    CommandLineText,
+    Deferred,
+    Override,
+    applied,
+    not_a_section,
+    parse_overrides,
+)
 from dacapo_hd.config.problems import COMMAND_LINE, FOUND, ConfigError, Problem, Problems, problems_of, shown
 from dacapo_hd.config.unstructuring import unstructure
 from dacapo_hd.errors import suggestion
@@ -29,11 +39,13 @@ def load(path: str | Path, cls: type[T], overrides: Sequence[str] = ()) -> T:
 
     `overrides` are `path.to.field=value` texts. Environment variables that the file mentions must be set.
     """
-    try:
-        data = read_yaml(Path(path))
-    except Problems as error:
-        raise ConfigError(*(problem.line(str(path), ()) for problem in error.problems)) from None
-    return structure(data, cls, str(path), overrides, check_environment=True)
+    return structure(load_data(path), cls, str(path), overrides, check_environment=True)
+
+
+def load_data(path: str | Path) -> Any:
+    """Read the plain data of a YAML file; ConfigError if there is no such file or it is not YAML."""
+    with reported(str(path)):
+        return read_yaml(Path(path))
 
 
 def structure(
@@ -44,18 +56,24 @@ def structure(
     `source` is the file from which the data come: messages begin with it, and files that the data name are relative
     to it (without it, to the working directory).
     """
-    paths: list[tuple[str, ...]] = []
-    try:
-        for override in parse_overrides(overrides):
-            paths.append(override.path)
-            data = applied(data, override)
-        made: T = _Structurer(source, check_environment).structure(data, cls)
+    with reported(source):
+        changes = parse_overrides(overrides)
+    with reported(source, changes):
+        made: T = Structurer(source, check_environment).structure(reduce(applied, changes, data), cls)
         return made
+
+
+@contextmanager
+def reported(source: str, overrides: Sequence[Override] = ()) -> Iterator[None]:
+    """Turn what is raised inside into a ConfigError about the file `source` and these overrides."""
+    try:
+        yield
     except FOUND as error:
-        raise ConfigError(*(problem.line(source, paths) for problem in problems_of(error))) from None
+        paths = [override.path for override in overrides]
+        raise ConfigError(*dict.fromkeys(problem.line(source, paths) for problem in problems_of(error))) from None
 
 
-class _Structurer:
+class Structurer:
     """One conversion: a cattrs converter that knows in which file it is."""
 
     def __init__(self, source: str, check_environment: bool) -> None:

@@ -1,0 +1,52 @@
+"""A run: everything that decides the outcome of a training, in one object."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from dacapo_hd.architectures.base import Architecture
+from dacapo_hd.config import canonical_hash
+from dacapo_hd.config.structuring import load_data, structure
+from dacapo_hd.datasplits.base import Datasplit
+from dacapo_hd.tasks.base import Task
+from dacapo_hd.training.trainer import Trainer
+
+
+def _file_name(instance: Any, attribute: attrs.Attribute[str], value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", value):
+        raise ValueError(f"must be letters, digits, '.', '_' and '-', not beginning with '.' or '-', got {value!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Run:
+    """What to predict, with which network, from which data, trained how."""
+
+    name: str = attrs.field(validator=_file_name)
+    task: Task
+    architecture: Architecture
+    datasplit: Datasplit
+    trainer: Trainer
+    seed: int = 0
+
+    @property
+    def config_hash(self) -> str:
+        """16 hex digits that are equal for runs with the same content, whatever their name."""
+        return canonical_hash(self, without=("name",))
+
+    @property
+    def group_hash(self) -> str:
+        """16 hex digits that are equal for runs which differ in nothing but the seed and the name."""
+        return canonical_hash(self, without=("name", "seed"))
+
+
+def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
+    """Read a run file; its name is the file's unless it gives one. ConfigError with all problems."""
+    data = load_data(path)
+    if isinstance(data, Mapping):
+        data = {"name": Path(path).stem, **data}
+    return structure(data, Run, str(path), overrides, check_environment=True)
