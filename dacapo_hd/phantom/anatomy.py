@@ -35,7 +35,7 @@ def draw(
     axes = [(np.arange(n) + 0.5) * size for n, size in zip(shape_vx, voxel_size_nm, strict=True)]
     cells = _cells(scene, axes, voxel_size_nm)
     fields = _Fields.make(np.random.default_rng([seed, 2]), scene)
-    semantic = np.empty(cells.shape, np.uint8)
+    semantic: NDArray[np.uint8] = np.empty(cells.shape, np.uint8)
     mitos = np.zeros(cells.shape, np.uint16 if len(scene.mitos) < 65_000 else np.uint32)
     for outer, inner, kept in _slabs(cells.shape, voxel_size_nm[0]):
         slab = _Slab(scene, fields, [axes[0][outer], *axes[1:]], voxel_size_nm, cells[outer])
@@ -46,11 +46,11 @@ def draw(
     vesicles = add_vesicles(np.random.default_rng([seed, 3]), semantic, cells, len(scene.nuclei.radius), voxel_size_nm)
     cells[semantic == value_of("ecs")] = 0
     nuclei = np.where(select(semantic, ("ne_mem", "ne_lum", "hchrom", "nucpl")), cells, 0)
-    ids = {"cell": _connected(cells), "nuc": _connected(nuclei), "mito": mitos, "ves": vesicles}
-    return semantic, ids
+    instances = {"cell": _connected(cells), "nuc": _connected(nuclei), "mito": mitos, "ves": vesicles}
+    return semantic, instances
 
 
-def _cells(scene: Scene, axes: Sequence[NDArray[np.float64]], voxel_size_nm: Sequence[float]) -> NDArray[np.uint32]:
+def _cells(scene: Scene, axes: Sequence[NDArray[Any]], voxel_size_nm: Sequence[float]) -> NDArray[np.uint32]:
     """Give each voxel to the cell in whose capsule it lies deepest: 1 + the cell's index.
 
     Depth changes by at most one nm per nm, so a block needs only the cells that come near the deepest at its centre.
@@ -65,7 +65,7 @@ def _cells(scene: Scene, axes: Sequence[NDArray[np.float64]], voxel_size_nm: Seq
         near = np.flatnonzero(depths >= depths.max() - np.linalg.norm(upper - lower))
         deepest = np.full(points[0].shape, -np.inf, np.float32)
         owner = np.zeros(points[0].shape, np.uint32)
-        for cell in near:
+        for cell in map(int, near):
             depth = scene.cells.depth(cell, points)
             owner[depth > deepest] = cell + 1
             np.maximum(deepest, depth, out=deepest)
@@ -105,7 +105,7 @@ class _Slab:
 
     scene: Scene
     fields: _Fields
-    axes: Sequence[NDArray[np.float64]]
+    axes: Sequence[NDArray[Any]]
     voxel_size_nm: Sequence[float]
     cells: NDArray[np.uint32]
 
@@ -138,7 +138,8 @@ class _Slab:
     def _box(self, low: NDArray[np.float32], high: NDArray[np.float32]) -> tuple[slice, ...]:
         reach = self.scene.warp_bound_nm
         bounds = [
-            (np.searchsorted(a, b - reach), np.searchsorted(a, t + reach)) for a, b, t in zip(self.axes, low, high)
+            (np.searchsorted(a, b - reach), np.searchsorted(a, t + reach))
+            for a, b, t in zip(self.axes, low, high, strict=True)
         ]
         return tuple(slice(int(a), int(b)) for a, b in bounds)
 

@@ -27,8 +27,8 @@ def _known_classes(instance: Any, attribute: attrs.Attribute[Any], names: tuple[
 class Annotation:
     """What is annotated; the rest is unknown.
 
-    `classes` get arrays, the others none at all. Of those arrays, every `every_nth_plane`-th section (z) inside `boxes_vx`
-    (begin, end; everywhere if none is given) is annotated. Raises UserError for an unknown class.
+    `classes` get arrays, the others none at all. In those arrays, every `every_nth_plane`-th section (z) is annotated
+    inside `boxes_vx` (begin, end; everywhere if none is given). Raises UserError for an unknown class.
     """
 
     classes: tuple[str, ...] = attrs.field(default=CLASSES, validator=_known_classes)

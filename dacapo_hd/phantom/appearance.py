@@ -63,7 +63,7 @@ def image(
 
 @attrs.frozen(eq=False)
 class _Textures:
-    """Stain that follows no label: granular cytosol, ribosomes, blotches, cells and organelles of different darkness."""
+    """Stain that follows no label: grain, ribosomes, blotches, synaptic densities, cells of different darkness."""
 
     fine: Noise
     ribosomes: Noise
@@ -74,11 +74,12 @@ class _Textures:
 
     @classmethod
     def make(cls, rng: np.random.Generator, extent_nm: Sequence[float], cells: int) -> _Textures:
-        noises = [Noise.make(rng, extent_nm, spacing) for spacing in (11.0, 16.0, 36.0, 150.0, 130.0)]
+        spacings_nm = {"fine": 11.0, "ribosomes": 16.0, "grain": 36.0, "blotches": 150.0, "synapses": 130.0}
+        noises = {name: Noise.make(rng, extent_nm, spacing) for name, spacing in spacings_nm.items()}
         grey = rng.normal(0, 7, cells + 1)
         # some processes are electron-dense, as dark as a mitochondrion
         grey -= np.where(rng.random(cells + 1) < 0.12, rng.uniform(22, 42, cells + 1), 0)
-        return cls(*noises, grey.astype(np.float32))
+        return cls(**noises, cell_grey=grey.astype(np.float32))
 
     def stain(
         self, semantic: NDArray[np.uint8], cells: NDArray[Any], axes: Sequence[NDArray[np.float64]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -21,7 +22,12 @@ class Noise:
     spacing_nm: tuple[float, ...]
 
     @classmethod
-    def make(cls, rng: np.random.Generator, extent_nm: Sequence[float], spacing_nm: float | Sequence[float]) -> Noise:
+    def make(
+        cls,
+        rng: np.random.Generator,
+        extent_nm: Sequence[float] | NDArray[np.float64],
+        spacing_nm: float | Sequence[float],
+    ) -> Noise:
         """Draw the noise for positions 0..`extent_nm` (z, y, x); details are about 2 * `spacing_nm` wide."""
         spacing = np.broadcast_to(np.asarray(spacing_nm, dtype=float), (3,))
         shape = tuple(int(np.ceil(e / s)) + 2 * _MARGIN + 1 for e, s in zip(extent_nm, spacing, strict=True))
@@ -33,8 +39,8 @@ class Noise:
         """A number that no sample exceeds in magnitude (a spline stays within its control values)."""
         return float(np.abs(self.values).max())
 
-    def sample(self, positions_nm: Sequence[NDArray[np.float64]], derivative: int | None = None) -> NDArray[np.float32]:
-        """Return values on the grid spanned by three axes of positions (nm), or the derivative along one axis (1/nm)."""
+    def sample(self, positions_nm: Sequence[NDArray[Any]], derivative: int | None = None) -> NDArray[np.float32]:
+        """Return values on the grid that three axes (nm) span, or their derivative along an axis (1/nm)."""
         out = self.values
         for axis, (positions, spacing) in enumerate(zip(positions_nm, self.spacing_nm, strict=True)):
             matrix, used = _spline(positions / spacing + _MARGIN, derivative == axis)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -10,10 +11,10 @@ from numpy.typing import NDArray
 
 from dacapo_hd.phantom.noise import Noise
 
-CELL_SPACING_NM = 430.0
+CELL_SPACING_NM = 400.0
 SOMA_SPACING_NM = 6500.0
 MITO_VOLUME_NM3 = 0.25e9  # one mitochondrion per this much tissue
-CLUSTER_VOLUME_NM3 = 0.16e9  # one cluster of vesicles per this much tissue
+CLUSTER_VOLUME_NM3 = 0.1e9  # one cluster of vesicles per this much tissue
 
 
 @attrs.frozen(eq=False)
@@ -41,7 +42,7 @@ class Capsules:
         squares = sum((o - along * unit[axis]) ** 2 for axis, o in enumerate(offsets))
         return np.sqrt(squares), along
 
-    def depths_at(self, point: NDArray[np.float32]) -> NDArray[np.float32]:
+    def depths_at(self, point: NDArray[Any]) -> NDArray[np.float32]:
         """Return how deep (nm) one point lies in every capsule."""
         d = self.end - self.start
         squared = np.maximum((d**2).sum(1), 1e-3)
@@ -76,7 +77,7 @@ class Scene:
         per_axis = [sum(n.bound * nm for n, nm in zip(pair, self.warp_nm, strict=True)) for pair in self.warp]
         return float(np.linalg.norm(per_axis))
 
-    def warped(self, positions_nm: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float32]]:
+    def warped(self, positions_nm: Sequence[NDArray[Any]]) -> list[NDArray[np.float32]]:
         """Return the bent z, y and x coordinates (nm) of a grid spanned by three axes of positions."""
         points = []
         for axis, pair in enumerate(self.warp):

@@ -12,7 +12,7 @@ from dacapo_hd.phantom.scene import CLUSTER_VOLUME_NM3
 from dacapo_hd.phantom.scheme import value_of
 
 MEMBRANE_NM = 9.0
-CLUSTER_RADIUS_NM = 105.0
+CLUSTER_RADIUS_NM = 110.0
 
 
 def add_vesicles(
@@ -28,14 +28,14 @@ def add_vesicles(
     clusters = max(2, round(float(np.prod(extent)) / CLUSTER_VOLUME_NM3))
     terminal = rng.random(int(cells.max()) + 1) < 0.5
     terminal[: somas + 1] = False
-    ids = np.zeros(semantic.shape, np.uint16 if clusters * 70 < 65_000 else np.uint32)
+    ids = np.zeros(semantic.shape, np.uint16 if clusters * 200 < 65_000 else np.uint32)
     number = found = 0
     for centre in rng.uniform(0, 1, (40 * clusters, 3)) * extent:
         voxel = tuple((centre / size).astype(int))
         if semantic[voxel] != value_of("cytosol") or not terminal[cells[voxel]]:
             continue
         before = number
-        for position in centre + rng.normal(0, CLUSTER_RADIUS_NM, (int(rng.integers(30, 110)), 3)):
+        for position in centre + rng.normal(0, CLUSTER_RADIUS_NM, (int(rng.integers(60, 200)), 3)):
             number += _stamp(semantic, cells, ids, position, _radius(rng, size), number + 1, cells[voxel], size)
         found += number - before > 3
         if found == clusters:

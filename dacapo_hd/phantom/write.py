@@ -19,6 +19,7 @@ from dacapo_hd.phantom.phantom import Phantom, PhantomVolume, make
 from dacapo_hd.phantom.scheme import INSTANCE_CLASSES, scheme
 
 UNKNOWN_MASK = 255
+EVERYTHING = Annotation()
 
 
 @attrs.frozen
@@ -26,11 +27,11 @@ class PhantomCrop:
     """One crop of a dataset: what it shows and how much of it is annotated."""
 
     phantom: Phantom
-    annotation: Annotation = Annotation()
+    annotation: Annotation = EVERYTHING
 
 
 def write_phantom(
-    path: str | Path, phantom: Phantom, annotation: Annotation = Annotation(), overwrite: bool = False
+    path: str | Path, phantom: Phantom, annotation: Annotation = EVERYTHING, overwrite: bool = False
 ) -> PhantomVolume:
     """Draw a phantom, write `raw`, `labels/<class>` and `labels/<class>_inst` below `path`, and return it.
 
