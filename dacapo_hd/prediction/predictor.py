@@ -1,0 +1,72 @@
+"""A trained network, ready to turn raw data into the quantities that its task stores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import numpy as np
+from numpy.typing import NDArray
+
+from dacapo_hd.architectures.base import Architecture
+from dacapo_hd.tasks.base import Task
+
+if TYPE_CHECKING:
+    import torch
+
+
+@attrs.frozen(eq=False)
+class Predictor:
+    """Network, decoding and shapes; `network` is a `Network(architecture, task)` that lies on `device`.
+
+    `amp` runs the network in bfloat16. Every output voxel is right: networks with same padding lose the rim that
+    zeros have reached, so that any block of a volume gets the values that the whole volume would get.
+    """
+
+    network: torch.nn.Module
+    architecture: Architecture
+    task: Task
+    device: torch.device | str = "cpu"
+    amp: bool = False
+
+    @property
+    def step_vx(self) -> tuple[int, ...]:
+        """The coarsest scale: blocks whose outputs begin at multiples of it are downsampled on the same grid."""
+        scales = [features.scale for stage in self.architecture.stages() for features in stage]
+        return tuple(map(max, zip(*scales, strict=True)))
+
+    @property
+    def rim_vx(self) -> tuple[int, ...]:
+        """What is cut off each side of the network's output: the context that its padding has made up."""
+        shape = self.architecture.input_shape_vx
+        lost = zip(shape, self.architecture.output_shape_vx(shape), strict=True)
+        missing = (c - (i - o) // 2 for c, (i, o) in zip(self.architecture.context_vx, lost, strict=True))
+        return tuple(max(0, -(-m // step)) * step for m, step in zip(missing, self.step_vx, strict=True))
+
+    def output_shape_vx(self, input_shape_vx: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of what a call returns; UserError for an input that the network cannot take."""
+        shape = self.architecture.output_shape_vx(input_shape_vx)
+        return tuple(size - 2 * rim for size, rim in zip(shape, self.rim_vx, strict=True))
+
+    def input_shape_for(self, output_shape_vx: Sequence[int]) -> tuple[int, ...]:
+        """Return the smallest valid input shape whose output is at least `output_shape_vx`."""
+        wanted = [size + 2 * rim for size, rim in zip(output_shape_vx, self.rim_vx, strict=True)]
+        return self.architecture.input_shape_for(wanted)
+
+    def __call__(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Predict normalised raw data (c, z, y, x): float32 (channel, z, y, x), centred in the input."""
+        import torch
+
+        device = torch.device(self.device)
+        was_training = self.network.training
+        self.network.eval()
+        with torch.inference_mode():
+            image = torch.from_numpy(np.ascontiguousarray(raw)).unsqueeze(0).to(device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=self.amp):
+                predictions = self.network(image)
+            decoded = self.task.decode({name: prediction.float() for name, prediction in predictions.items()})
+        self.network.train(was_training)
+        inner = tuple(slice(rim, size - rim) for rim, size in zip(self.rim_vx, decoded.shape[2:], strict=True))
+        found: NDArray[np.float32] = decoded[0][:, *inner].float().cpu().numpy()
+        return found
