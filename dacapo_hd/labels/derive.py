@@ -31,7 +31,8 @@ def derive(
     table = _decide(combinations, inside_annotated, inside_targets)
     code = np.empty((len(targets), *index.shape), np.uint8)
     for target, column in enumerate(table.T):
-        np.take(column, index, out=code[target])
+        # "clip" spares the copy that numpy makes to check the indices
+        np.take(column, index, out=code[target], mode="clip")
     return code
 
 

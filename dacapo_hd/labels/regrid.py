@@ -36,9 +36,9 @@ class Relation:
         shifts = zip(labels.offset - raw.offset, pairs, strict=True)
         if any(shift % min(pair) for shift, pair in shifts):
             raise UserError(
-                f"{what}: offset {_list(labels.offset_nm)} nm at voxel size {_list(labels.voxel_size_nm)} nm is between "
-                f"voxels of the raw (offset {_list(raw.offset_nm)} nm, voxel size {_list(raw.voxel_size_nm)} nm); give "
-                "the right `offset_nm`, the lower corner of the first voxel, for one of them"
+                f"{what}: offset {_list(labels.offset_nm)} nm at voxel size {_list(labels.voxel_size_nm)} nm is "
+                f"between voxels of the raw (offset {_list(raw.offset_nm)} nm, voxel size {_list(raw.voxel_size_nm)} nm); "
+                "give the right `offset_nm`, the lower corner of the first voxel, for one of them"
             )
         return cls(tuple(max(1, b // a) for a, b in pairs), tuple(max(1, a // b) for a, b in pairs))
 
