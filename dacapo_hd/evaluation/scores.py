@@ -85,7 +85,7 @@ _ALL = (
         False,
         "instance_voi_split + instance_voi_merge",
         "NaN",
-        "H(truth)",
+        "H(instances)",
         "NaN",
     ),
     Score(
@@ -107,7 +107,7 @@ _ALL = (
         False,
         f"H(instances | segments) inside the true instances; {_INSTANCE}",
         "NaN",
-        "H(truth)",
+        "H(instances)",
         "NaN",
     ),
     Score(
@@ -118,7 +118,7 @@ _ALL = (
         False,
         f"1 - 2 sum(T^2) / (sum(a^2) + sum(b^2)) inside the true instances; {_INSTANCE}",
         "NaN",
-        "one segment",
+        "the value for one segment",
         "NaN",
     ),
 )

@@ -75,7 +75,6 @@ def best(rows: Iterable[ScoredCell], score: str, class_name: str | None = None) 
 def _of_class(rows: list[ScoredCell], class_name: str) -> list[ScoredCell]:
     classes = sorted({row.class_name for row in rows})
     if rows and class_name not in classes:
-        raise UserError(
-            f"no scores of class {class_name!r}{suggestion(class_name, classes)}; scored are {', '.join(classes)}"
-        )
+        hint = suggestion(class_name, classes) or f"; scored are {', '.join(classes)}"
+        raise UserError(f"no scores of class {class_name!r}{hint}")
     return [row for row in rows if row.class_name == class_name]

@@ -102,8 +102,11 @@ def to_table(comparison: Comparison, per_class: bool = False) -> Table:
         caption=Text("\n".join(notes)) if notes else None,
         caption_justify="left",
     )
-    for header in ("run", score.name, "iteration", "segmenter", "crops", "seeds", *classes, *comparison.keys):
-        table.add_column(header, overflow="fold")
+    table.add_column("run", overflow="fold")
+    for header in (score.name, "iteration"):
+        table.add_column(header, no_wrap=True)
+    for header in ("segmenter", "crops", "seeds", *classes, *comparison.keys):
+        table.add_column(header, overflow="fold", min_width=min(len(header), 12))
     for run in comparison.runs:
         value = format_value(run.best.value, score) if run.best else NOTHING
         iteration = str(run.best.iteration) if run.best else NOTHING
@@ -136,7 +139,7 @@ def segmenter_label(canonical: str) -> str:
 
     config = json.loads(canonical)
     try:
-        return structure(config, Segmenter).label
+        return structure(config, Segmenter).label  # type: ignore[type-abstract]
     except UserError:
         # a segmenter from outside the package need not be importable where tables are made
         kind = config.pop("type", "")

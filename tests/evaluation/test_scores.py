@@ -1,0 +1,116 @@
+"""What each score promises: range, direction, value on empty sides, and its line in the docs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dacapo_hd.errors import UserError
+from dacapo_hd.evaluation import SCORES, evaluate, score_named
+from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
+from dacapo_hd.segmentation.base import Segmentation
+
+DOCS = Path(__file__).parents[2] / "docs" / "scores.md"
+VOXEL_SIZE_NM = (8.0, 4.0, 2.0)
+SHAPE = (4, 5, 6)
+
+
+def ball() -> np.ndarray:
+    mask = np.zeros(SHAPE, dtype=bool)
+    mask[1:3, 1:3, 1:4] = True
+    return mask
+
+
+def scored(prediction: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> dict[str, float]:
+    """Score instance labels, so that every score is there; a mask counts as one object."""
+    code = np.where(truth > 0, PRESENT, ABSENT).astype(np.uint8)
+    if known is not None:
+        code[~known] = UNKNOWN
+    block = LabelBlock(("mito",), code[None], VOXEL_SIZE_NM, {"mito": truth.astype(np.uint32)})
+    values = evaluate(Segmentation({"mito": prediction.astype(np.uint32)}, instances=True), block, 8.0)
+    assert {value.class_name for value in values} == {"mito"}
+    assert [value.score for value in values] == list(SCORES)
+    return {value.score: value.value for value in values}
+
+
+def test_a_perfect_prediction_has_the_best_value_of_every_score():
+    assert scored(ball(), ball()) == {name: score.best_value for name, score in SCORES.items()}
+
+
+def entropy(share: float) -> float:
+    return -share * math.log2(share) - (1 - share) * math.log2(1 - share)
+
+
+def declared(text: str) -> float:
+    """Evaluate what a score declares for one empty side, the other being `ball()`."""
+    meaning = {
+        "NaN": math.nan,
+        "diagonal of the block": math.dist((0, 0, 0), np.multiply(SHAPE, VOXEL_SIZE_NM)),
+        "H(prediction)": entropy(ball().mean()),
+        "H(truth)": entropy(ball().mean()),
+        "FP / known": ball().mean(),
+        "H(instances)": 0.0,
+        "the value for one segment": 0.0,
+    }
+    return meaning[text] if text in meaning else float(text)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_empty_sides_have_the_declared_values(name):
+    score, empty = SCORES[name], np.zeros(SHAPE, dtype=bool)
+    assert scored(ball(), empty)[name] == pytest.approx(declared(score.empty_truth), nan_ok=True)
+    assert scored(empty, ball())[name] == pytest.approx(declared(score.empty_prediction), nan_ok=True)
+    assert scored(empty, empty)[name] == pytest.approx(declared(score.both_empty), nan_ok=True)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_values_stay_in_range_and_nan_depends_on_the_truth_alone(seed):
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(0, 4, SHAPE) * (rng.random(SHAPE) < seed / 9)
+    known = rng.random(SHAPE) < 0.7
+    undefined = []
+    for prediction in (rng.integers(0, 3, SHAPE), np.zeros(SHAPE), np.ones(SHAPE), truth):
+        values = scored(prediction, truth, known)
+        undefined.append({name for name, value in values.items() if math.isnan(value)})
+        for name in values.keys() - undefined[-1]:
+            assert SCORES[name].low <= values[name] <= SCORES[name].high + 1e-12, name
+    assert all(names == undefined[0] for names in undefined)
+
+
+def test_nothing_known_is_nan_everywhere():
+    values = scored(ball(), ball(), known=np.zeros(SHAPE, dtype=bool))
+    assert all(math.isnan(value) for value in values.values())
+
+
+def test_everything_wrong_without_a_boundary_is_not_perfect():
+    values = scored(np.ones(SHAPE), np.zeros(SHAPE))
+    assert values["f1_tolerance"] == 0
+    assert values["dice"] == 0
+
+
+def test_an_unknown_score_is_named_with_the_near_one():
+    with pytest.raises(UserError) as caught:
+        score_named("dise")
+    assert str(caught.value) == "unknown score 'dise'; did you mean 'dice'?"
+    with pytest.raises(UserError) as caught:
+        score_named("zzz")
+    assert str(caught.value) == "unknown score 'zzz'; there are " + ", ".join(SCORES)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_the_docs_state_what_the_code_declares(name):
+    score = SCORES[name]
+    high = "inf" if math.isinf(score.high) else f"{score.high:g}"
+    cells = [
+        f"`{name}`",
+        score.unit or "1",
+        f"{score.low:g} to {high}",
+        "higher" if score.higher_is_better else "lower",
+        score.empty_truth,
+        score.empty_prediction,
+        score.both_empty,
+    ]
+    assert "| " + " | ".join(cells) + " |" in DOCS.read_text()

@@ -1,0 +1,170 @@
+"""The comparison table: order, only what differs, and honesty about seeds and missing scores."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import pytest
+
+from dacapo_hd.errors import UserError
+from dacapo_hd.report.compare import compare, segmenter_label, to_text
+from dacapo_hd.stores.base import RunRecord, ScoreRow
+
+THRESHOLD = json.dumps({"type": "Threshold", "quantity": "distance", "threshold": 0.1})
+
+
+def record(name: str, seed: int = 1, group: str = "", **task: Any) -> RunRecord:
+    config = {
+        "name": name,
+        "seed": seed,
+        "task": {"type": "HotDistance", "classes": ["mito", "er"], "scale_nm": 50.0, **task},
+        "datasplit": {"train": [{"name": "a", "weight": 1.0}, {"name": "b", "weight": 1.0}]},
+    }
+    return RunRecord(name, config, f"hash-{name}", group or f"group-{name}", seed, "2025-01-01T00:00", "abc")
+
+
+def rows(run: str, *values: float, score: str = "dice", crops: str = "a", git_sha: str = "abc", **cell: str):
+    """One row per value, at iterations 100, 200, ..., repeated over crops."""
+    where = {"segmenter": THRESHOLD, "class_name": "mito", **cell}
+    return [
+        ScoreRow(
+            run,
+            config_hash=f"hash-{run}",
+            group_hash=f"group-{run}",
+            seed=1,
+            iteration=100 * (index + 1),
+            crop=crop,
+            score=score,
+            value=value,
+            git_sha=git_sha,
+            **where,
+        )
+        for index, value in enumerate(values)
+        for crop in crops
+    ]
+
+
+def test_the_best_run_comes_first_in_the_direction_of_the_score():
+    records = [record("a"), record("b"), record("c")]
+    dice = {"a": rows("a", 0.2, 0.5), "b": rows("b", 0.8, 0.1), "c": []}
+    assert [run.name for run in compare(records, dice, "dice").runs] == ["b", "a", "c"]
+    voi = {name: rows(name, value, score="voi") for name, value in [("a", 0.4), ("b", 0.2), ("c", 0.3)]}
+    assert [run.name for run in compare(records, voi, "voi").runs] == ["b", "c", "a"]
+
+
+def test_a_line_holds_value_iteration_segmenter_and_crops():
+    run = compare([record("a")], {"a": rows("a", 0.2, 0.5, crops="abc")}, "dice").runs[0]
+    assert (run.best.value, run.best.iteration, run.crops) == (pytest.approx(0.5), 200, 3)
+    assert run.segmenter == "threshold(distance > 0.1)"
+
+
+def test_only_the_config_keys_that_differ_are_shown():
+    records = [record("a", scale_nm=80.0), record("b", classes=["mito"]), record("c", distance_weight=2)]
+    comparison = compare(records, {}, "dice")
+    assert comparison.keys == ("task.classes", "task.scale_nm", "task.distance_weight")
+    assert {run.name: dict(run.differing) for run in comparison.runs} == {
+        "a": {"task.classes": "mito, er", "task.scale_nm": "80.0", "task.distance_weight": "-"},
+        "b": {"task.classes": "mito", "task.scale_nm": "50.0", "task.distance_weight": "-"},
+        "c": {"task.classes": "mito, er", "task.scale_nm": "50.0", "task.distance_weight": "2"},
+    }
+
+
+def test_entries_of_a_list_of_parts_are_compared_one_by_one():
+    other = record("b")
+    other.config["datasplit"]["train"][1]["weight"] = 3.0
+    assert compare([record("a"), other], {}, "dice").keys == ("datasplit.train.1.weight",)
+
+
+def test_one_seed_has_no_spread():
+    (run,) = compare([record("a")], {"a": rows("a", 0.5)}, "dice").runs
+    assert run.spread == "1 seed: no spread known"
+
+
+def test_runs_that_differ_by_the_seed_show_their_spread():
+    records = [record(name, seed, "g") for seed, name in enumerate("abc")] + [record("d", 0)]
+    scores = {name: rows(name, value) for name, value in zip("abcd", (0.4, 0.5, 0.6, 0.9), strict=True)}
+    comparison = compare(records, scores, "dice")
+    assert [run.spread for run in comparison.runs] == ["1 seed: no spread known"] + ["3 seeds: 0.5000 ± 0.1000"] * 3
+    assert comparison.keys == ("seed",)
+
+
+def test_the_same_seed_twice_is_one_seed():
+    records = [record("a", 1, "g"), record("b", 1, "g")]
+    comparison = compare(records, {"a": rows("a", 0.4), "b": rows("b", 0.5)}, "dice")
+    assert {run.spread for run in comparison.runs} == {"1 seed: no spread known"}
+
+
+@pytest.mark.parametrize(
+    ("found", "why"),
+    [
+        ([], "not validated yet"),
+        (rows("a", 0.5, score="voi"), "has no dice, only voi"),
+        (rows("a", math.nan), "dice is undefined in every crop and class"),
+        (
+            rows("a", 0.5, crops="a") + rows("a", math.nan, 0.5, crops="b"),
+            "no validation has dice for every crop and class",
+        ),
+    ],
+)
+def test_a_run_without_a_value_says_why(found, why):
+    comparison = compare([record("a")], {"a": found}, "dice")
+    run = comparison.runs[0]
+    assert (run.best, run.segmenter, run.spread, run.why_none) == (None, "-", "-", why)
+    assert f"a: {why}" in to_text(comparison)
+
+
+def test_values_that_do_not_compare_are_pointed_out():
+    scores = {"a": rows("a", 0.5, crops="ab"), "b": rows("b", 0.6, git_sha="def")}
+    assert compare([record("a"), record("b")], scores, "dice").notes == (
+        "the runs were scored on different crops or classes: their values do not compare",
+        "the scores were made by different versions of the code: abc, def",
+    )
+    assert compare([record("a")], {"a": scores["a"]}, "dice").notes == ()
+
+
+def test_an_unknown_score_is_an_error():
+    with pytest.raises(UserError) as caught:
+        compare([record("a")], {}, "dise")
+    assert str(caught.value) == "unknown score 'dise'; did you mean 'dice'?"
+
+
+def test_a_segmenter_that_cannot_be_imported_here_is_still_described():
+    assert segmenter_label('{"type": "elsewhere:Mine", "cut": 3}') == "elsewhere:Mine(cut=3)"
+
+
+def test_the_text_shows_everything_with_units():
+    records = [record("near", scale_nm=80.0), record("far[x]")]
+    scores = {
+        "near": rows("near", 12.3456, score="mean_boundary_distance")
+        + rows("near", 20.0, score="mean_boundary_distance", class_name="er"),
+        "far[x]": rows("far[x]", 100.0, score="mean_boundary_distance")
+        + rows("far[x]", 50.0, score="mean_boundary_distance", class_name="er"),
+    }
+    text = to_text(compare(records, scores, "mean_boundary_distance"), per_class=True)
+    assert "(lower is better)" in text
+    header, near, far = (line for line in text.splitlines() if line[:1] in "┃│")
+    assert [cell.strip() for cell in header.strip("┃").split("┃")] == [
+        "run",
+        "mean_boundary_distance",
+        "iteration",
+        "segmenter",
+        "crops",
+        "seeds",
+        "er",
+        "mito",
+        "task.scale_nm",
+    ]
+    assert [cell.strip() for cell in near.strip("│").split("│")] == [
+        "near",
+        "16.17 nm",
+        "100",
+        "threshold(distance > 0.1)",
+        "1",
+        "1 seed: no spread known",
+        "20 nm",
+        "12.35 nm",
+        "80.0",
+    ]
+    assert "far[x]" in far
