@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import attrs
 
@@ -28,7 +29,7 @@ def write_phantoms(
     """Write one phantom into the Zarr group `path`, or a dataset of crops below it; return what was written.
 
     A crop is `train`, `validate` or `test`, followed by what is annotated: `/every=4` (every fourth section),
-    `/only=mito+pm` (these classes), `/box=0:32,0:64,0:64` (voxels inside). Crops differ in the seed: `seed`, `seed` + 1,
+    `/only=mito+pm` (these classes), `/box=0:32,0:64,0:64` (voxels inside). Their seeds are `seed`, `seed` + 1,
     ... Raises UserError for an invalid option.
     """
     try:
@@ -65,7 +66,7 @@ def parse_crop(text: str) -> tuple[str, Annotation]:
     return part, annotation
 
 
-def _field(name: str, value: str, annotation: Annotation) -> dict[str, object]:
+def _field(name: str, value: str, annotation: Annotation) -> dict[str, Any]:
     if name == "every":
         if not value.isdecimal():
             raise UserError(f"expected a whole number, got {value!r}")
