@@ -1,24 +1,25 @@
-"""What `dacapo-hd phantom` does: one phantom, or a dataset laid out for the folder convention."""
+"""Phantoms from plain options, as the command line gives them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
+
+import attrs
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.phantom.annotation import Annotation, Box
 from dacapo_hd.phantom.phantom import Phantom
 from dacapo_hd.phantom.scheme import CLASSES
-from dacapo_hd.phantom.write import PhantomCrop, write_phantom, write_phantom_dataset
+from dacapo_hd.phantom.write import EVERYTHING, PhantomCrop, write_phantom, write_phantom_dataset, write_scheme
 
 
 def make_phantoms(
-    output: str,
+    output: str | Path,
     *,
-    shape: tuple[int, ...],
-    voxel_size: tuple[float, ...],
-    seed: int,
+    shape: Sequence[int] = (128, 256, 256),
+    voxel_size: Sequence[float] = (8.0, 8.0, 8.0),
+    seed: int = 0,
     train_count: int = 0,
     validate_count: int = 0,
     test_count: int = 0,
@@ -27,37 +28,36 @@ def make_phantoms(
     box: Sequence[str] = (),
     overwrite: bool = False,
 ) -> list[Path]:
-    """Write one phantom to `output`, or as many crops as are asked for to `output/{train,validate,test}/crop_N`.
+    """Write one phantom into the group `output`, or a dataset below it if any count is given; return the groups.
 
-    Seeds count up from `seed` in that order. The annotation of validation and test crops is always complete. Returns
-    the paths that were written; raises UserError for unknown classes, boxes outside, and outputs that exist.
+    `classes` (comma-separated), `planes` (every n-th) and `box` (z:z,y:y,x:x) limit what is annotated, in a dataset in
+    its training crops only. The volumes get the seeds `seed`, `seed` + 1, ... in the order train, validate, test.
+    The class scheme is written beside them as `scheme.yaml`. Raises UserError for an invalid option.
     """
-    names = tuple(name.strip() for name in classes.split(",")) if classes else CLASSES
-    partial = Annotation(names, planes, tuple(_parse_box(text) for text in box))
-    if not train_count + validate_count + test_count:
-        write_phantom(output, Phantom(shape, voxel_size, seed), partial, overwrite)
+    annotation = Annotation(
+        tuple(classes.split(",")) if classes else CLASSES, planes, tuple(parse_box(text) for text in box)
+    )
+    # before anything is drawn, so that a wrong box costs no time
+    annotation.known(shape)
+    first = Phantom(tuple(shape), tuple(voxel_size), seed)
+    counts = {"train": train_count, "validate": validate_count, "test": test_count}
+    if not any(counts.values()):
+        write_phantom(output, first, annotation, overwrite)
+        write_scheme(output)
         return [Path(output)]
-    seeds = count(seed)
-
-    def crops(number: int, annotation: Annotation) -> list[PhantomCrop]:
-        return [PhantomCrop(Phantom(shape, voxel_size, next(seeds)), annotation) for _ in range(number)]
-
-    parts = {
-        "train": crops(train_count, partial),
-        "validate": crops(validate_count, Annotation()),
-        "test": crops(test_count, Annotation()),
-    }
-    scheme = write_phantom_dataset(output, **parts, overwrite=overwrite)
-    written = [Path(output) / part / f"crop_{n}" for part, found in parts.items() for n in range(len(found))]
-    return [*written, scheme]
+    parts: dict[str, list[PhantomCrop]] = {}
+    for part, count in counts.items():
+        shown = annotation if part == "train" else EVERYTHING
+        parts[part] = [PhantomCrop(attrs.evolve(first, seed=seed + n), shown) for n in range(count)]
+        seed += count
+    write_phantom_dataset(output, **parts, overwrite=overwrite)
+    return [Path(output) / part / f"crop_{number}" for part, crops in parts.items() for number in range(len(crops))]
 
 
-def _parse_box(text: str) -> Box:
+def parse_box(text: str) -> Box:
+    """Read `z:z,y:y,x:x`; UserError for anything else."""
     try:
-        bounds = [tuple(int(end) for end in part.split(":")) for part in text.split(",")]
-        begin, end = zip(*bounds, strict=True)
+        (z0, z1), (y0, y1), (x0, x1) = (map(int, axis.split(":")) for axis in text.split(","))
     except ValueError:
-        raise UserError(f"--box: expected z:z,y:y,x:x in voxels, got {text!r}") from None
-    if len(begin) != 3:
-        raise UserError(f"--box: expected z:z,y:y,x:x in voxels, got {text!r}")
-    return begin, end
+        raise UserError(f"box {text!r}: must be z:z,y:y,x:x in voxels, e.g. 0:32,0:64,0:64") from None
+    return (z0, y0, x0), (z1, y1, x1)
