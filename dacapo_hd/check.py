@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import attrs
 from rich.table import Table
 
-from dacapo_hd.architectures.network import memory_estimate_bytes, parameter_count
+from dacapo_hd.architectures.sizes import memory_estimate_bytes, parameter_count
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
 from dacapo_hd.errors import UserError

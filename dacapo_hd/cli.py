@@ -31,7 +31,7 @@ set_option = click.option(
 quiet_option = click.option("--quiet", is_flag=True, help="Show no progress.")
 
 
-class _Numbers(click.ParamType):
+class _Numbers(click.ParamType):  # type: ignore[type-arg]
     """Comma-separated numbers, one per axis z, y, x."""
 
     name = "Z,Y,X"
@@ -173,6 +173,34 @@ def preview(target: str, picture: Path, samples: int, overrides: tuple[str, ...]
     click.echo(picture)
 
 
+@cli.command()
+@click.argument("output", metavar="OUT.zarr")
+@click.option("--shape", type=_Numbers(int), default="128,256,256", show_default=True, help="Voxels of a volume.")
+@click.option("--voxel-size", type=_Numbers(float), default="8,8,8", show_default=True, help="Voxel size in nm.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first volume's seed.")
+@click.option(
+    "--crop",
+    "crops",
+    multiple=True,
+    metavar="PART[/every=N][/only=CLASS+CLASS][/box=Z:Z,Y:Y,X:X]",
+    help="Add a crop to a dataset; PART is train, validate or test, what follows limits its annotation.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace arrays that exist.")
+def phantom(
+    output: str,
+    shape: tuple[int, ...],
+    voxel_size: tuple[float, ...],
+    seed: int,
+    crops: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Make a synthetic FIB-SEM volume with ground truth, or with --crop a dataset of several."""
+    from dacapo_hd.phantom.options import write_phantoms
+
+    for path in write_phantoms(output, shape, voxel_size, seed, crops, overwrite):
+        click.echo(path)
+
+
 def _manager(store: str) -> RunManager:
     from dacapo_hd.manager import RunManager
     from dacapo_hd.stores import open_store
@@ -200,9 +228,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = cli.main(args=given, prog_name="dacapo-hd", standalone_mode=False)
     except click.exceptions.Abort:
         _fail(["interrupted; the same command goes on from the last checkpoint"], 130)
-    except click.ClickException as error:
-        error.show()
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
+    except click.ClickException as error:
+        _fail([_usage_message(error)], error.exit_code)
     except UserError as error:
         if debug:
             raise
@@ -215,6 +245,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         text = " ".join(str(error).split()) or "no message"
         _fail([f"unexpected {type(error).__name__}: {text}; --debug shows the traceback"], 70)
     sys.exit(status or 0)
+
+
+def _usage_message(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    message = error.format_message().removesuffix(".")
+    return f"{message}; see `{context.command_path} --help`" if context else message
 
 
 def _fail(problems: Sequence[str], status: int) -> None:

@@ -56,10 +56,12 @@ def validate_network(
 ) -> list[ScoreRow]:
     """Score a network on crops and store the rows."""
     predictor = make_predictor(run, network)
-    identity = {"run": run.name, "config_hash": run.config_hash, "group_hash": run.group_hash, "seed": run.seed}
     rows = [
         ScoreRow(
-            **identity,
+            run=run.name,
+            config_hash=run.config_hash,
+            group_hash=run.group_hash,
+            seed=run.seed,
             iteration=iteration,
             crop=crop.name,
             segmenter=json.dumps(unstructure(segmenter), sort_keys=True),
