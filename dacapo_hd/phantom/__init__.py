@@ -1,7 +1,7 @@
 """Synthetic FIB-SEM volumes with complete ground truth."""
 
 from dacapo_hd.phantom.annotation import Annotation
-from dacapo_hd.phantom.command import make_phantoms
+from dacapo_hd.phantom.options import write_phantoms
 from dacapo_hd.phantom.phantom import Phantom, PhantomVolume, make
 from dacapo_hd.phantom.scheme import CLASSES, INSTANCE_CLASSES, scheme
 from dacapo_hd.phantom.write import PhantomCrop, write_phantom, write_phantom_dataset, write_scheme
@@ -14,9 +14,9 @@ __all__ = [
     "PhantomCrop",
     "PhantomVolume",
     "make",
-    "make_phantoms",
     "scheme",
     "write_phantom",
     "write_phantom_dataset",
+    "write_phantoms",
     "write_scheme",
 ]
