@@ -1,0 +1,227 @@
+"""Batches from worker processes, the same whatever their number."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import traceback
+from collections.abc import Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from dacapo_hd.errors import UserError
+from dacapo_hd.sampling.sampling import Sampling
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from dacapo_hd.architectures.base import Architecture
+    from dacapo_hd.datasplits import OpenCrop
+    from dacapo_hd.sampling.locations import Locator
+    from dacapo_hd.sampling.pipeline import SamplePipeline, Windows
+    from dacapo_hd.tasks.base import Task
+
+
+@attrs.frozen(eq=False)
+class Batch:
+    """Raw float32 (b, c, z, y, x), and per target its value (b, v, z, y, x) and weight (b, w, z, y, x), float32."""
+
+    raw: Tensor
+    targets: dict[str, tuple[Tensor, Tensor]]
+
+
+class WorkerError(RuntimeError):
+    """A data worker raised, with its traceback as text, or died."""
+
+
+def make_loader(
+    crops: Sequence[OpenCrop],
+    task: Task,
+    architecture: Architecture,
+    sampling: Sampling,
+    batch_size: int,
+    seed: int,
+    workers: int,
+    first_batch: int = 0,
+) -> BatchLoader:
+    """Return endless batches from number `first_batch` on; batch n depends on (seed, n) alone.
+
+    With `workers` = 0 they are made in this process. UserError when the crops do not suit.
+    """
+    from dacapo_hd.sampling.locations import Locator
+    from dacapo_hd.sampling.pipeline import Windows, check_crops
+
+    check_crops(crops, task, architecture)
+    windows = Windows.of(architecture, task, crops[0].raw_grid.voxel_size_nm)
+    locator = Locator.of(sampling.locations, crops, windows.output.shape, sampling.min_known)
+    _keep_in_memory(crops, sampling.cache_gib * 2**30)
+    source = BatchSource(locator, task, sampling, windows, batch_size, seed)
+    return BatchLoader(source, workers, sampling.prefetch, first_batch)
+
+
+class BatchLoader:
+    """An iterator over batches that owns worker processes; use it in a `with` block or call `close`."""
+
+    def __init__(self, source: BatchSource, workers: int, prefetch: int, first_batch: int) -> None:
+        self._source = source
+        self._numbers = itertools.count(first_batch)
+        self._workers: Any = _start(source, workers, prefetch, self._numbers) if workers else None
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self
+
+    def __next__(self) -> Batch:
+        """Return the next batch; UserError or WorkerError, after which the loader is closed, when one fails."""
+        if self._closed:
+            raise StopIteration
+        try:
+            made = self._source[next(self._numbers)] if self._workers is None else self._receive()
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(made, Failure):
+            self.close()
+            made.throw()
+        return made
+
+    def _receive(self) -> Batch | Failure:
+        try:
+            self._find_dead()
+            return next(self._workers)
+        except WorkerError:
+            raise
+        except Exception as error:
+            self._find_dead()
+            raise WorkerError(f"no batch came from the data workers: {error}") from error
+
+    def _find_dead(self) -> None:
+        for worker in self._workers._workers:
+            if not worker.is_alive():
+                raise WorkerError(
+                    f"data worker {worker.pid} died (exit code {worker.exitcode}); on -9 the machine "
+                    "was probably out of memory: use fewer workers or smaller batches"
+                )
+
+    def close(self) -> None:
+        """Stop the workers; safe to call twice."""
+        self._closed = True
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers._shutdown_workers()
+
+    def __enter__(self) -> BatchLoader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@attrs.frozen
+class Failure:
+    """What went wrong in a worker, as text: exceptions may hold what cannot be sent."""
+
+    problems: tuple[str, ...] | None
+    trace: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Failure:
+        text = "".join(traceback.format_exception(error))
+        return cls(error.problems if isinstance(error, UserError) else None, text)
+
+    def throw(self) -> None:
+        """Raise UserError for what the user can mend, else WorkerError with the worker's traceback."""
+        worker = WorkerError(f"a data worker failed:\n{self.trace}")
+        if self.problems is None:
+            raise worker
+        raise UserError(*self.problems) from worker
+
+
+class BatchSource:
+    """Makes batches by number; picklable, builds its pipeline once per process."""
+
+    def __init__(
+        self, locator: Locator, task: Task, sampling: Sampling, windows: Windows, batch_size: int, seed: int
+    ) -> None:
+        self._recipe = (locator, task, sampling, windows, seed)
+        self._batch_size = batch_size
+        self._pipeline: SamplePipeline | None = None
+
+    def __getitem__(self, number: int) -> Batch | Failure:
+        try:
+            return self._batch(number)
+        except Exception as error:
+            return Failure.of(error)
+
+    def _batch(self, number: int) -> Batch:
+        import numpy as np
+        import torch
+
+        from dacapo_hd.sampling.pipeline import SamplePipeline
+
+        if self._pipeline is None:
+            self._pipeline = SamplePipeline(*self._recipe)
+        first = number * self._batch_size
+        samples = [self._pipeline.sample(first + k) for k in range(self._batch_size)]
+        targets = {}
+        for name in samples[0].targets:
+            made = [sample.targets[name] for sample in samples]
+            value = torch.from_numpy(np.stack([target.value for target in made]))
+            targets[name] = (value, torch.from_numpy(np.stack([target.weight for target in made])))
+        return Batch(torch.from_numpy(np.stack([sample.raw for sample in samples])), targets)
+
+
+def _keep_in_memory(crops: Sequence[OpenCrop], budget_bytes: float) -> None:
+    """Let crops keep labels, then raw, once read, as far as the budget of a process goes."""
+    left = budget_bytes
+    for crop in crops:
+        raw, labels = crop.memory()
+        keeps_labels = labels <= left
+        left -= labels * keeps_labels
+        keeps_raw = raw <= left
+        left -= raw * keeps_raw
+        crop.keep(raw=keeps_raw, labels=keeps_labels)
+
+
+def _start(source: BatchSource, workers: int, prefetch: int, numbers: Iterator[int]) -> Any:
+    import torch
+    from torch.utils.data import DataLoader
+
+    # not fork: a copy of this process may hold locks of threads that it does not have
+    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context: Any = multiprocessing.get_context(method)
+    if method == "forkserver":
+        context.set_forkserver_preload(["dacapo_hd.sampling.pipeline"])
+    loader: Any = DataLoader(
+        source,  # type: ignore[arg-type]
+        batch_size=None,
+        sampler=numbers,  # type: ignore[arg-type]
+        num_workers=workers,
+        prefetch_factor=prefetch,
+        multiprocessing_context=context,
+        worker_init_fn=_prepare_worker,
+        collate_fn=_unchanged,
+        # its own generator: otherwise it draws from torch's global one, and training with workers differs from without
+        generator=torch.Generator(),
+    )
+    return iter(loader)
+
+
+def _prepare_worker(number: int) -> None:
+    import importlib.util
+
+    import torch
+
+    torch.set_num_threads(1)
+    if importlib.util.find_spec("dask") is not None:
+        import dask
+
+        dask.config.set(scheduler="synchronous")
+
+
+def _unchanged(batch: Batch | Failure) -> Batch | Failure:
+    return batch
