@@ -26,14 +26,14 @@ NOTHING = "-"
 class ComparedRun:
     """One run's line; where `best` is None, `why_none` says why.
 
-    `spread` tells how the runs of the comparison that differ by the seed alone scatter; `differing` has a text for
-    every key of the comparison's `keys`.
+    `seeds` counts the compared runs with a value that differ from this one by the seed alone, this one included;
+    `differing` has a text for every key of the comparison's `keys`.
     """
 
     name: str
     best: Best | None
     segmenter: str
-    spread: str
+    seeds: int
     differing: Mapping[str, str]
     why_none: str = ""
 
@@ -70,13 +70,13 @@ def compare(records: Sequence[RunRecord], rows_by_run: Mapping[str, Sequence[Sco
     rows = {record.name: list(rows_by_run.get(record.name, ())) for record in records}
     bests = {name: best(found, score) for name, found in rows.items()}
     keys, differing = _differing(records)
-    spreads = _spreads(records, bests, meaning)
+    groups = _groups(records, bests)
     runs = [
         ComparedRun(
             record.name,
             found,
             segmenter_label(found.segmenter) if found else NOTHING,
-            spreads[record.group_hash],
+            len(groups.get(record.group_hash, ())),
             differing[record.name],
             "" if found else _why_none(rows[record.name], score),
         )
@@ -85,7 +85,7 @@ def compare(records: Sequence[RunRecord], rows_by_run: Mapping[str, Sequence[Sco
     ]
     sign = -1 if meaning.higher_is_better else 1
     runs.sort(key=lambda run: (sign * run.best.value if run.best else math.inf, run.name))
-    return Comparison(meaning, tuple(runs), keys, tuple(_notes(runs, rows, meaning)))
+    return Comparison(meaning, tuple(runs), keys, (*_spreads(records, groups, meaning), *_doubts(runs, rows, meaning)))
 
 
 def to_table(comparison: Comparison, per_class: bool = False) -> Table:
@@ -98,7 +98,7 @@ def to_table(comparison: Comparison, per_class: bool = False) -> Table:
     classes = sorted({name for run in comparison.runs for name in run.per_class}) if per_class else []
     notes = [f"{run.name}: {run.why_none}" for run in comparison.runs if run.why_none] + list(comparison.notes)
     table = Table(
-        title=f"{score.name}: {score.description} ({direction} is better)",
+        title=f"{score.name} ({direction} is better): {score.description}",
         caption=Text("\n".join(notes)) if notes else None,
         caption_justify="left",
     )
@@ -106,11 +106,11 @@ def to_table(comparison: Comparison, per_class: bool = False) -> Table:
     for header in (score.name, "iteration"):
         table.add_column(header, no_wrap=True)
     for header in ("segmenter", "crops", "seeds", *classes, *comparison.keys):
-        table.add_column(header, overflow="fold", min_width=min(len(header), 12))
+        table.add_column(header, overflow="fold")
     for run in comparison.runs:
         value = format_value(run.best.value, score) if run.best else NOTHING
         iteration = str(run.best.iteration) if run.best else NOTHING
-        cells = [run.name, value, iteration, run.segmenter, str(run.crops), run.spread]
+        cells = [run.name, value, iteration, run.segmenter, str(run.crops), str(run.seeds)]
         means = run.per_class
         cells += [format_value(means[name], score) if name in means else NOTHING for name in classes]
         # as Text, because a config may hold the brackets of rich's markup
@@ -139,7 +139,7 @@ def segmenter_label(canonical: str) -> str:
 
     config = json.loads(canonical)
     try:
-        return structure(config, Segmenter).label  # type: ignore[type-abstract]
+        return structure(config, Segmenter).label
     except UserError:
         # a segmenter from outside the package need not be importable where tables are made
         kind = config.pop("type", "")
@@ -167,22 +167,28 @@ def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield from _flatten(item, f"{path}.{key}" if path else key)
 
 
-def _spreads(records: Sequence[RunRecord], bests: Mapping[str, Best | None], score: Score) -> dict[str, str]:
-    groups: dict[str, dict[int, float]] = {record.group_hash: {} for record in records}
+def _groups(records: Sequence[RunRecord], bests: Mapping[str, Best | None]) -> dict[str, dict[int, float]]:
+    """Return the values by seed of the runs that differ by the seed alone, for each such group."""
+    groups: dict[str, dict[int, float]] = {}
     for record in records:
         found = bests[record.name]
         if found:
-            groups[record.group_hash][record.seed] = found.value
-    return {group: _spread(list(values.values()), score) for group, values in groups.items()}
+            groups.setdefault(record.group_hash, {})[record.seed] = found.value
+    return groups
 
 
-def _spread(values: Sequence[float], score: Score) -> str:
-    if not values:
-        return NOTHING
-    if len(values) == 1:
-        return "1 seed: no spread known"
-    mean, deviation = statistics.fmean(values), statistics.stdev(values)
-    return f"{len(values)} seeds: {format_value(mean, score)} ± {format_value(deviation, score)}"
+def _spreads(records: Sequence[RunRecord], groups: Mapping[str, Mapping[int, float]], score: Score) -> Iterator[str]:
+    alone = []
+    for group, values in groups.items():
+        members = [record.name for record in records if record.group_hash == group and record.seed in values]
+        names = ", ".join(sorted(members))
+        if len(values) == 1:
+            alone.append(names)
+            continue
+        mean, deviation = statistics.fmean(values.values()), statistics.stdev(values.values())
+        yield f"{names}: {len(values)} seeds: {format_value(mean, score)} ± {format_value(deviation, score)}"
+    if alone:
+        yield f"{', '.join(sorted(alone))}: 1 seed: no spread known"
 
 
 def _why_none(rows: Sequence[ScoreRow], score: str) -> str:
@@ -196,7 +202,7 @@ def _why_none(rows: Sequence[ScoreRow], score: str) -> str:
     return f"no validation has {score} for every crop and class"
 
 
-def _notes(runs: Sequence[ComparedRun], rows: Mapping[str, Sequence[ScoreRow]], score: Score) -> Iterator[str]:
+def _doubts(runs: Sequence[ComparedRun], rows: Mapping[str, Sequence[ScoreRow]], score: Score) -> Iterator[str]:
     if len({frozenset(run.best.cells) for run in runs if run.best}) > 1:
         yield "the runs were scored on different crops or classes: their values do not compare"
     versions = {row.git_sha for found in rows.values() for row in found if row.score == score.name}

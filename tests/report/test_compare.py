@@ -78,22 +78,31 @@ def test_entries_of_a_list_of_parts_are_compared_one_by_one():
 
 
 def test_one_seed_has_no_spread():
-    (run,) = compare([record("a")], {"a": rows("a", 0.5)}, "dice").runs
-    assert run.spread == "1 seed: no spread known"
+    comparison = compare([record("a"), record("b")], {"a": rows("a", 0.5), "b": rows("b", 0.4)}, "dice")
+    assert [run.seeds for run in comparison.runs] == [1, 1]
+    assert comparison.notes == ("a, b: 1 seed: no spread known",)
 
 
 def test_runs_that_differ_by_the_seed_show_their_spread():
     records = [record(name, seed, "g") for seed, name in enumerate("abc")] + [record("d", 0)]
     scores = {name: rows(name, value) for name, value in zip("abcd", (0.4, 0.5, 0.6, 0.9), strict=True)}
     comparison = compare(records, scores, "dice")
-    assert [run.spread for run in comparison.runs] == ["1 seed: no spread known"] + ["3 seeds: 0.5000 ± 0.1000"] * 3
+    assert [run.seeds for run in comparison.runs] == [1, 3, 3, 3]
+    assert comparison.notes == ("a, b, c: 3 seeds: 0.5000 ± 0.1000", "d: 1 seed: no spread known")
     assert comparison.keys == ("seed",)
+
+
+def test_a_seed_without_a_value_does_not_count():
+    records = [record(name, seed, "g") for seed, name in enumerate("ab")]
+    comparison = compare(records, {"a": rows("a", 0.4)}, "dice")
+    assert comparison.runs[0].seeds == 1
+    assert comparison.notes == ("a: 1 seed: no spread known",)
 
 
 def test_the_same_seed_twice_is_one_seed():
     records = [record("a", 1, "g"), record("b", 1, "g")]
     comparison = compare(records, {"a": rows("a", 0.4), "b": rows("b", 0.5)}, "dice")
-    assert {run.spread for run in comparison.runs} == {"1 seed: no spread known"}
+    assert comparison.notes == ("a, b: 1 seed: no spread known",)
 
 
 @pytest.mark.parametrize(
@@ -111,17 +120,17 @@ def test_the_same_seed_twice_is_one_seed():
 def test_a_run_without_a_value_says_why(found, why):
     comparison = compare([record("a")], {"a": found}, "dice")
     run = comparison.runs[0]
-    assert (run.best, run.segmenter, run.spread, run.why_none) == (None, "-", "-", why)
+    assert (run.best, run.segmenter, run.why_none) == (None, "-", why)
     assert f"a: {why}" in to_text(comparison)
 
 
 def test_values_that_do_not_compare_are_pointed_out():
     scores = {"a": rows("a", 0.5, crops="ab"), "b": rows("b", 0.6, git_sha="def")}
-    assert compare([record("a"), record("b")], scores, "dice").notes == (
+    assert compare([record("a"), record("b")], scores, "dice").notes[1:] == (
         "the runs were scored on different crops or classes: their values do not compare",
         "the scores were made by different versions of the code: abc, def",
     )
-    assert compare([record("a")], {"a": scores["a"]}, "dice").notes == ()
+    assert len(compare([record("a")], {"a": scores["a"]}, "dice").notes) == 1
 
 
 def test_an_unknown_score_is_an_error():
@@ -143,7 +152,7 @@ def test_the_text_shows_everything_with_units():
         + rows("far[x]", 50.0, score="mean_boundary_distance", class_name="er"),
     }
     text = to_text(compare(records, scores, "mean_boundary_distance"), per_class=True)
-    assert "(lower is better)" in text
+    assert "mean_boundary_distance (lower is better): " in text
     header, near, far = (line for line in text.splitlines() if line[:1] in "┃│")
     assert [cell.strip() for cell in header.strip("┃").split("┃")] == [
         "run",
@@ -162,7 +171,7 @@ def test_the_text_shows_everything_with_units():
         "100",
         "threshold(distance > 0.1)",
         "1",
-        "1 seed: no spread known",
+        "1",
         "20 nm",
         "12.35 nm",
         "80.0",
