@@ -35,8 +35,13 @@ class Grid:
     """
 
     shape_vx: tuple[int, ...]
-    voxel_size: Coordinate
+    voxel_size: Coordinate = attrs.field()
     offset: Coordinate
+
+    @voxel_size.validator
+    def _check_voxel_size(self, attribute: attrs.Attribute[Coordinate], value: Coordinate) -> None:
+        if not all(size > 0 for size in value):
+            raise ValueError(f"a voxel size must be at least 1 fm on every axis, got {format_nm(nm(value))}")
 
     @classmethod
     def from_nm(
@@ -52,8 +57,11 @@ class Grid:
     def from_roi(cls, roi: Roi, voxel_size: Coordinate) -> Grid:
         """Make the grid that fills an ROI (femtometres), which must be a whole number of voxels."""
         if any(extent % size for extent, size in zip(roi.shape, voxel_size, strict=True)):
-            raise ValueError(f"{roi} is not a whole number of voxels of {voxel_size}")
+            raise ValueError(f"ROI {format_roi(roi)} is not a whole number of voxels of {format_nm(nm(voxel_size))}")
         return cls(tuple(roi.shape / voxel_size), voxel_size, roi.offset)
+
+    def __str__(self) -> str:
+        return f"{format_roi(self.roi)} with voxels of {format_nm(self.voxel_size_nm)}"
 
     @property
     def voxel_size_nm(self) -> tuple[float, ...]:
@@ -76,8 +84,10 @@ class Grid:
 
     def slices(self, roi: Roi) -> tuple[slice, ...]:
         """Return the voxels of an aligned ROI (femtometres) that lies inside; raises ValueError otherwise."""
-        if not self.aligned(roi) or not self.roi.contains(roi):
-            raise ValueError(f"{roi} is not aligned with or not inside {self}")
+        if not self.aligned(roi):
+            raise ValueError(f"ROI {format_roi(roi)} cuts voxels of the grid {self}")
+        if not self.roi.contains(roi):
+            raise ValueError(f"ROI {format_roi(roi)} is not inside the grid {self}")
         begin = (roi.offset - self.offset) / self.voxel_size
         end = begin + roi.shape / self.voxel_size
         return tuple(slice(int(a), int(b)) for a, b in zip(begin, end, strict=True))
@@ -102,6 +112,12 @@ def format_box(begin: Sequence[int], end: Sequence[int]) -> str:
     return ",".join(f"{a}:{b}" for a, b in zip(begin, end, strict=True))
 
 
+def format_roi(roi: Roi) -> str:
+    """Write an ROI (femtometres) as `z0:z1,y0:y1,x0:x1 nm`."""
+    begin, end = ([f"{value:.15g}" for value in nm(corner)] for corner in (roi.begin, roi.end))
+    return ",".join(f"{a}:{b}" for a, b in zip(begin, end, strict=True)) + " nm"
+
+
 def format_shape(shape: Sequence[int]) -> str:
     """Write a shape as `z x y x x`, the way people read it."""
     return " x ".join(map(str, shape))
@@ -109,4 +125,4 @@ def format_shape(shape: Sequence[int]) -> str:
 
 def format_nm(values_nm: Sequence[float]) -> str:
     """Write a voxel size or a position as configuration files hold it, with its unit: `[4.6, 10, 10] nm`."""
-    return f"[{', '.join(f'{value:.10g}' for value in values_nm)}] nm"
+    return f"[{', '.join(f'{value:.15g}' for value in values_nm)}] nm"

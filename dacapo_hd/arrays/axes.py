@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
@@ -37,14 +36,25 @@ def axes_of(array: Node) -> tuple[Axis, ...]:
         group = read_node(parent)
         if group is None:
             break
-        for multiscale in group.multiscales:
-            for dataset in multiscale["datasets"]:
-                if parent / dataset["path"] == array.path:
-                    return ome_axes(group.path, multiscale, dataset)
+        for level, axes in levels_of(group).items():
+            if parent / level == array.path:
+                return axes
     return plain_axes(array)
 
 
-def ome_axes(where: Path, multiscale: dict[str, Any], dataset: dict[str, Any]) -> tuple[Axis, ...]:
+def levels_of(group: Node) -> dict[str, tuple[Axis, ...]]:
+    """Return the axes of each level of a group's OME-NGFF multiscales, by the path of its array in the group."""
+    try:
+        return {
+            dataset["path"]: ome_axes(group, multiscale, dataset)
+            for multiscale in group.multiscales
+            for dataset in multiscale["datasets"]
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{group.label}: its OME multiscales are damaged: {error!r}") from error
+
+
+def ome_axes(group: Node, multiscale: dict[str, Any], dataset: dict[str, Any]) -> tuple[Axis, ...]:
     """Return the axes of one level of an OME-NGFF multiscale.
 
     The level's own transformations come first, then those of the whole multiscale (NGFF 0.4 and 0.5, "multiscales
@@ -54,18 +64,19 @@ def ome_axes(where: Path, multiscale: dict[str, Any], dataset: dict[str, Any]) -
     scales, translations = [1.0] * len(stored), [0.0] * len(stored)
     steps = [*(dataset.get("coordinateTransformations") or []), *(multiscale.get("coordinateTransformations") or [])]
     for step in steps:
-        values = step.get(step["type"], [])
-        if step["type"] not in ("scale", "translation") or len(values) != len(stored):
+        kind = step["type"]
+        values = step.get(kind, [])
+        if kind not in ("scale", "translation") or len(values) != len(stored):
             raise UserError(
-                f"{where}: the multiscales have a transformation {step}; "
-                f"a scale or translation with {len(stored)} numbers can be read"
+                f"{group.label}: cannot apply the transformation {step} of its OME multiscales; "
+                f"it must be a scale or a translation of {len(stored)} numbers"
             )
-        if step["type"] == "scale":
+        if kind == "scale":
             scales = [a * b for a, b in zip(scales, values, strict=True)]
             translations = [a * b for a, b in zip(translations, values, strict=True)]
         else:
             translations = [a + b for a, b in zip(translations, values, strict=True)]
-    names = _standard_names([axis["name"] for axis in stored], [axis.get("type") for axis in stored])
+    names = _standard_names(group, [axis["name"] for axis in stored], [axis.get("type") for axis in stored])
     rows = zip(names, scales, translations, stored, strict=True)
     return tuple(
         Axis(name, scale if steps else None, translation, axis.get("unit"), centred=True)
@@ -76,60 +87,71 @@ def ome_axes(where: Path, multiscale: dict[str, Any], dataset: dict[str, Any]) -
 def plain_axes(array: Node) -> tuple[Axis, ...]:
     """Return the axes that an array's own attributes describe, as funlib.persistence writes them.
 
-    `voxel_size` (or `resolution`), `offset` and `units` may have one entry per axis or one per spatial axis.
+    `voxel_size` (or `resolution`), `offset` and `units` have one entry per axis or one per spatial axis; without
+    units the numbers are nanometres.
     """
     attributes, ndim = array.attributes, len(array.shape)
-    scales = next((attributes[name] for name in VOXEL_SIZE_ATTRIBUTES if attributes.get(name) is not None), None)
+    key = next((name for name in VOXEL_SIZE_ATTRIBUTES if attributes.get(name) is not None), VOXEL_SIZE_ATTRIBUTES[0])
     names = attributes.get("axis_names") or array.metadata.get("dimension_names")
     types = attributes.get("types")
     if not names or len(names) != ndim or None in names:
-        channels = ndim - len(scales) if scales is not None else max(ndim - 3, 0)
-        names = ["c"] * channels + list(SPATIAL[-(ndim - channels) :] if ndim > channels else [])
-        types = types if types and len(types) == len(names) else None
-    standard = _standard_names(names, types or [None] * len(names))
-    if len(standard) != ndim:
-        return tuple(Axis(name) for name in standard)
-    units = attributes.get("units")
-    units = [units] * ndim if units is None or isinstance(units, str) else units
-    columns = [
-        _per_axis(array, standard, name, values)
-        for name, values in (("voxel size", scales), ("offset", attributes.get("offset")), ("units", units))
-    ]
+        names = _usual_names(ndim, attributes.get(key))
+    standard = _standard_names(array, names, types if types and len(types) == ndim else [None] * ndim)
+    scales = _per_axis(array, standard, key, float)
+    translations = _per_axis(array, standard, "offset", float)
+    one_unit = isinstance(attributes.get("units"), str)
+    units = [attributes["units"]] * ndim if one_unit else _per_axis(array, standard, "units", str)
     return tuple(
-        Axis(name, scale, float(translation or 0), unit or "nm")
-        for name, scale, translation, unit in zip(standard, *columns, strict=True)
+        Axis(name, scale, translation or 0.0, unit or "nm")
+        for name, scale, translation, unit in zip(standard, scales, translations, units, strict=True)
     )
 
 
-def _per_axis(array: Node, names: Sequence[str], what: str, values: Sequence[Any] | None) -> list[Any]:
-    """Spread values given per axis, per non-channel axis or per spatial axis over all axes."""
+def _usual_names(ndim: int, voxel_size: Any) -> list[str]:
+    """Name unnamed axes: ([t, c,] z, y, x), or as many spatial ones as the voxel size has entries."""
+    spatial = min(len(voxel_size) if isinstance(voxel_size, list) else ndim, ndim, 3)
+    leading = ("t", "c")[-(ndim - spatial) :] if ndim > spatial else ()
+    return ["?"] * (ndim - spatial - len(leading)) + [*leading, *SPATIAL[3 - spatial :]]
+
+
+def _per_axis(array: Node, names: Sequence[str], key: str, kind: Callable[[Any], Any]) -> list[Any]:
+    """Spread an attribute given per axis, per non-channel axis or per spatial axis over all axes."""
+    values = array.attributes.get(key)
     if values is None:
         return [None] * len(names)
     for skipped in ("", "c", "ct"):
-        if len(values) == sum(name not in skipped for name in names):
-            rest = iter(values)
-            return [None if name in skipped else next(rest) for name in names]
-    raise UserError(f"{array.path}: the {what} {list(values)} does not fit an array of shape {array.shape}")
+        if isinstance(values, list) and len(values) == sum(name not in skipped for name in names):
+            try:
+                converted = iter([kind(value) for value in values])
+            except (TypeError, ValueError):
+                break
+            return [None if name in skipped else next(converted) for name in names]
+    raise UserError(f"{array.label}: its attribute {key!r} is {values!r}, not one entry per axis ({', '.join(names)})")
 
 
-def _standard_names(names: Sequence[str], types: Sequence[str | None]) -> tuple[str, ...]:
+def _standard_names(where: Node, names: Sequence[str], types: Sequence[str | None]) -> tuple[str, ...]:
     """Name axes t, c, z, y, x; spatial axes with names of their own are taken in the order z, y, x."""
     kinds = [_kind(name, kind) for name, kind in zip(names, types, strict=True)]
     spatial = [name.lower() for name, kind in zip(names, kinds, strict=True) if kind == "space"]
-    if set(spatial) not in ({"z", "y", "x"}, {"y", "x"}):
-        spatial = list(SPATIAL[-len(spatial) :]) if 0 < len(spatial) <= 3 else spatial
+    if not set(spatial) & set(SPATIAL) and len(spatial) in (2, 3):
+        spatial = list(SPATIAL[-len(spatial) :])
     rest = iter(spatial)
-    return tuple({"channel": "c", "time": "t"}.get(kind) or next(rest) for kind in kinds)
+    standard = tuple({"channel": "c", "time": "t"}.get(kind) or next(rest) for kind in kinds)
+    if sorted(spatial) not in (["x", "y"], ["x", "y", "z"]) or len(set(standard)) != len(standard):
+        raise UserError(
+            f"{where.label}: cannot use its axes ({', '.join(names)}); "
+            "they must be (y, x), (z, y, x) or (c, z, y, x), in any order"
+        )
+    return standard
 
 
 def _kind(name: str, kind: str | None) -> str:
     if kind in ("space", "channel", "time"):
         return kind
-    return {"c": "channel", "channel": "channel", "t": "time", "time": "time"}.get(
-        name.lower(), "channel" if name.endswith("^") else "space"
-    )
+    by_name = {"c": "channel", "channel": "channel", "t": "time", "time": "time"}
+    return by_name.get(name.lower(), "channel" if name.endswith("^") else "space")
 
 
-def extent(axes: Sequence[Axis]) -> float:
-    """Return the product of the spatial scales: how coarse a level is."""
+def coarseness(axes: Sequence[Axis]) -> float:
+    """Return the product of the spatial scales."""
     return math.prod(axis.scale or 1.0 for axis in axes if axis.name in SPATIAL)

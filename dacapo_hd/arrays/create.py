@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import FM_UNIT, Grid
 
 LEVEL = "s0"
-DEFAULT_CHUNK_VX = 64
+DEFAULT_CHUNK_VX = (64, 64, 64)
 NGFF_VERSIONS = {2: "0.4", 3: "0.5"}
 
 
@@ -38,28 +39,29 @@ def create_volume(
     The level also carries the attributes that funlib.persistence reads, in the coarsest of nm, pm and fm in which they
     are whole numbers, `channel_names` and the given `attributes`. Groups above `path` are made up to the folder
     that ends with `.zarr`. A chunk holds all channels. Raises UserError where something exists (unless
-    `overwrite`, which replaces arrays and multiscale groups but nothing else) or cannot be written.
+    `overwrite`, which replaces a Zarr array or a group that holds nothing but its levels) or cannot be written.
     """
     if zarr_format not in DRIVERS:
         raise ValueError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
     if channel_names and len(channel_names) != (channels or 0):
         raise ValueError(f"got {len(channel_names)} channel names for {channels} channels")
     folder = Path(path).absolute()
-    groups = _groups_above(folder, zarr_format)
-    _make_room(folder, overwrite)
     leading = () if channels is None else (channels,)
-    chunks = chunk_shape_vx or (DEFAULT_CHUNK_VX,) * 3
-    chunks = (*leading, *(min(int(c), n) for c, n in zip(chunks, grid.shape_vx, strict=True)))
+    chunks = [min(int(c), n) for c, n in zip(chunk_shape_vx or DEFAULT_CHUNK_VX, grid.shape_vx, strict=True)]
     names = ("z", "y", "x") if channels is None else ("c", "z", "y", "x")
     level_attributes = {**_funlib_attributes(grid, channels), **(attributes or {})}
     if channel_names:
         level_attributes["channel_names"] = list(channel_names)
     try:
+        groups = _groups_above(folder, zarr_format)
+        _make_room(folder, overwrite)
         for group in groups:
             _write_group(group, zarr_format, {})
-        _create_array(folder / LEVEL, (*leading, *grid.shape_vx), chunks, np.dtype(dtype), names, zarr_format)
-        _write_attributes(folder / LEVEL, zarr_format, level_attributes)
+        # the group first: what a failure leaves behind is then known as an output and can be overwritten
         _write_group(folder, zarr_format, _ome_attributes(folder.name, grid, channels, zarr_format))
+        shape = (*leading, *grid.shape_vx)
+        _create_array(folder / LEVEL, shape, (*leading, *chunks), np.dtype(dtype), names, zarr_format)
+        _write_attributes(folder / LEVEL, zarr_format, level_attributes)
     except (ValueError, OSError) as error:
         raise UserError(f"cannot create {folder}: {reason(error)}") from error
     source = ZarrSource(str(folder / LEVEL), zarr_format, names)
@@ -97,10 +99,9 @@ def _make_room(folder: Path, overwrite: bool) -> None:
     foreign = _foreign_arrays(node)
     if foreign:
         raise UserError(f"{folder} exists and holds other arrays ({listed(foreign)}); give a path inside it")
-    if node.is_array or node.multiscales:
-        if not overwrite:
-            raise UserError(f"{folder} exists; give --overwrite to replace it")
-        shutil.rmtree(folder)
+    if not overwrite:
+        raise UserError(f"{folder} exists; give --overwrite to replace it")
+    shutil.rmtree(folder)
 
 
 def _foreign_arrays(node: Node) -> list[str]:
@@ -195,4 +196,7 @@ def _write_attributes(folder: Path, zarr_format: int, attributes: dict[str, Any]
 
 
 def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2) + "\n")
+    # replaced in one step: other processes may be reading the metadata of a common parent
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(json.dumps(document, indent=2) + "\n")
+    part.replace(path)

@@ -30,13 +30,21 @@ class Node:
         return tuple(self.metadata["shape"])
 
     @property
+    def label(self) -> str:
+        """What error messages call it."""
+        return f"{self.path} (Zarr {self.zarr_format} {f'array of shape {self.shape}' if self.is_array else 'group'})"
+
+    @property
     def multiscales(self) -> list[dict[str, Any]]:
         """The OME-NGFF multiscales of a group: 0.5 nests them under `ome`."""
         return self.attributes.get("ome", self.attributes).get("multiscales", [])
 
 
 def read_node(path: Path) -> Node | None:
-    """Return the group or array in a folder, None when there is neither; UserError for damaged metadata."""
+    """Return the group or array in a folder, None when there is neither.
+
+    Raises UserError for damaged metadata, PermissionError for a folder that may not be read.
+    """
     if (path / "zarr.json").is_file():
         document = _json(path / "zarr.json")
         return Node(path, 3, document.get("node_type") == "array", document, document.get("attributes", {}))
@@ -50,20 +58,26 @@ def read_node(path: Path) -> Node | None:
 
 def find_node(path: Path) -> Node:
     """Return the group or array in a folder; the UserError for a missing one says what is near it."""
-    node = read_node(path)
-    if node is not None:
-        return node
-    parent = next((p for p in [path, *path.parents] if p.is_dir()), Path())
+    try:
+        node = read_node(path)
+        if node is None:
+            raise _missing(path)
+    except PermissionError as error:
+        raise UserError(f"cannot open {path}: no permission to read {error.filename}") from error
+    return node
+
+
+def _missing(path: Path) -> UserError:
+    parent = next(p for p in [path, *path.parents] if p.is_dir())
     inside = [str(array.relative_to(parent)) for array in arrays_inside(parent)]
     listing = f"contains {listed(inside)}" if inside else "contains no arrays"
-    wanted = str(path.relative_to(parent)) if path.is_absolute() or parent != Path() else str(path)
     where = "that folder" if parent == path else f"the deepest existing folder, {parent},"
-    raise UserError(f"no array at {path}: {where} {listing}{suggestion(wanted, inside)}")
+    return UserError(f"no array at {path}: {where} {listing}{suggestion(str(path.relative_to(parent)), inside)}")
 
 
 def arrays_inside(folder: Path) -> list[Path]:
-    """Return the array folders below a folder, sorted, not deeper than MAX_DEPTH."""
-    return sorted(_walk(folder, MAX_DEPTH))
+    """Return the array folders below a folder, the nearest first, not deeper than MAX_DEPTH."""
+    return sorted(_walk(folder, MAX_DEPTH), key=lambda path: (len(path.parts), path))
 
 
 def listed(names: list[str]) -> str:
@@ -74,22 +88,18 @@ def listed(names: list[str]) -> str:
 
 def _walk(folder: Path, depth: int) -> Iterator[Path]:
     for child in folder.iterdir() if depth else ():
-        if child.is_dir() and not child.name.startswith("."):
-            if (child / ".zarray").is_file():
-                yield child
-                continue
-            node = read_node(child)
-            if node is not None and node.is_array:
-                yield child
-            elif node is not None or child.suffix == ".zarr":
-                yield from _walk(child, depth - 1)
+        node = read_node(child)
+        if node is not None and node.is_array:
+            yield child
+        elif node is not None or child.suffix == ".zarr":
+            yield from _walk(child, depth - 1)
 
 
 def _json(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: cannot read the metadata: {error}") from error
+    except ValueError as error:
+        raise UserError(f"{path}: the metadata is not JSON: {error}") from error
     if not isinstance(document, dict):
         raise UserError(f"{path}: the metadata must be a JSON object, got {type(document).__name__}")
     return document

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import attrs
 
-from dacapo_hd.arrays.axes import SPATIAL, Axis, axes_of, extent, ome_axes
+from dacapo_hd.arrays.axes import SPATIAL, Axis, axes_of, coarseness, levels_of
 from dacapo_hd.arrays.nodes import Node, arrays_inside, find_node, listed
 from dacapo_hd.arrays.source import ZarrSource, reason
 from dacapo_hd.arrays.units import KNOWN_UNITS, nm_per
@@ -25,90 +26,80 @@ GIVE_VOXEL_SIZE = "give it in the config: voxel_size_nm: [z, y, x]"
 def open_array(ref: ArrayRef, path: str, wanted_voxel_size_nm: Sequence[float] | None = None) -> ZarrVolume:
     """Open what `ref` names; `path` is its path with environment variables replaced."""
     node = find_node(Path(path).absolute())
-    if node.is_array:
-        if ref.level is not None:
-            raise UserError(f"{node.path}: is one array and has no level {ref.level!r}; leave `level` out")
-        return _volume(node, axes_of(node), ref)
-    return _volume(*_choose_level(node, ref, wanted_voxel_size_nm), ref)
+    if not node.is_array:
+        return _volume(*_choose_level(node, ref, wanted_voxel_size_nm), ref)
+    if ref.level is not None:
+        raise UserError(f"{node.label}: has no levels; leave out level: {ref.level}")
+    return _volume(node, axes_of(node), ref)
 
 
 def _choose_level(
     group: Node, ref: ArrayRef, wanted_voxel_size_nm: Sequence[float] | None
 ) -> tuple[Node, tuple[Axis, ...]]:
-    if not group.multiscales or not group.multiscales[0].get("datasets"):
+    levels = levels_of(group)
+    if not levels:
         inside = [str(array.relative_to(group.path)) for array in arrays_inside(group.path)]
         listing = f"name one of the arrays in it: {listed(inside)}" if inside else "it contains no arrays"
-        raise UserError(f"{group.path}: is a group without OME multiscales; {listing}")
-    multiscale = group.multiscales[0]
-    levels = {dataset["path"]: ome_axes(group.path, multiscale, dataset) for dataset in multiscale["datasets"]}
+        raise UserError(f"{group.label}: has no OME multiscales; {listing}")
     name = ref.level
     if name is None and wanted_voxel_size_nm is not None and ref.voxel_size_nm is None:
         wanted = fm(wanted_voxel_size_nm)
-        name = next((n for n, axes in levels.items() if fm(_voxel_size_nm(axes, ref, group.path)) == wanted), None)
+        name = next((n for n, axes in levels.items() if fm(_voxel_size_nm(axes, ref, group)) == wanted), None)
         if name is None:
             raise UserError(
-                f"{group.path}: no level has voxels of {format_nm(wanted_voxel_size_nm)}; "
+                f"{group.label}: no level has the voxel size {format_nm(wanted_voxel_size_nm)}; "
                 f"levels: {_table(group, levels, ref)}"
             )
     if name is None:
-        name = min(levels, key=lambda n: extent(levels[n]))
+        name = min(levels, key=lambda n: coarseness(levels[n]))
     if name not in levels:
-        raise UserError(
-            f"{group.path}: no level {name!r}; levels: {_table(group, levels, ref)}{suggestion(name, levels)}"
-        )
+        near = suggestion(name, levels)
+        raise UserError(f"{group.label}: no level {name!r}; levels: {_table(group, levels, ref)}{near}")
     return find_node(group.path / name), levels[name]
 
 
 def _table(group: Node, levels: dict[str, tuple[Axis, ...]], ref: ArrayRef) -> str:
-    free = attrs.evolve(ref, voxel_size_nm=None)
-    return ", ".join(f"{name} ({format_nm(_voxel_size_nm(axes, free, group.path))})" for name, axes in levels.items())
+    stored = attrs.evolve(ref, voxel_size_nm=None)
+    return ", ".join(f"{name} {format_nm(_voxel_size_nm(axes, stored, group))}" for name, axes in levels.items())
 
 
 def _volume(node: Node, axes: tuple[Axis, ...], ref: ArrayRef) -> ZarrVolume:
     names = tuple(axis.name for axis in axes)
-    _check_axes(node, names)
-    if not any(axis.scale for axis in axes) and ref.voxel_size_nm is None:
-        raise UserError(
-            f"{node.path}: found a Zarr {node.zarr_format} array of shape {node.shape} but not its voxel size, neither "
-            f"in OME multiscales of a group above it nor as attribute 'voxel_size' or 'resolution'; {GIVE_VOXEL_SIZE}"
-        )
-    voxel_size_nm = _voxel_size_nm(axes, ref, node.path)
-    offset_nm = _offset_nm(axes, ref, voxel_size_nm, node.path)
+    if len(names) != len(node.shape):
+        raise UserError(f"{node.label}: the OME multiscales above it describe {len(names)} axes ({', '.join(names)})")
     lengths = dict(zip(names, node.shape, strict=True))
+    if lengths.get("t", 1) != 1:
+        raise UserError(f"{node.label}: has {lengths['t']} time points; only a single one can be read")
+    voxel_size_nm = _voxel_size_nm(axes, ref, node)
+    offset_nm = _offset_nm(axes, ref, voxel_size_nm, node)
     grid = Grid.from_nm([lengths.get(name, 1) for name in SPATIAL], voxel_size_nm, offset_nm)
     source = ZarrSource(str(node.path), node.zarr_format, names)
     try:
         dtype = source.handle().dtype.numpy_dtype
     except (ValueError, OSError) as error:
-        raise UserError(f"{node.path}: cannot open: {reason(error)}") from error
+        raise UserError(f"{node.label}: cannot open: {reason(error)}") from error
     return ZarrVolume(grid, str(node.path), node.attributes, source, dtype, lengths.get("c"))
 
 
-def _check_axes(node: Node, names: tuple[str, ...]) -> None:
-    lengths = dict(zip(names, node.shape, strict=False))
-    fits = len(names) == len(node.shape) == len(lengths) and set(names) <= set("tczyx") and {"y", "x"} <= set(names)
-    if not fits:
-        raise UserError(
-            f"{node.path}: has shape {node.shape} with axes ({', '.join(names)}); "
-            "an array must be (y, x), (z, y, x) or (c, z, y, x), in any order"
-        )
-    if lengths.get("t", 1) != 1:
-        raise UserError(f"{node.path}: has {lengths['t']} time points, shape {node.shape}; only one can be read")
-
-
-def _voxel_size_nm(axes: Sequence[Axis], ref: ArrayRef, where: Path) -> tuple[float, ...]:
+def _voxel_size_nm(axes: Sequence[Axis], ref: ArrayRef, where: Node) -> tuple[float, ...]:
     """Return (z, y, x); a 2D array's section is as thick as its voxels are high unless `ref` says otherwise."""
     if ref.voxel_size_nm is not None:
         given = ref.voxel_size_nm
         return given if len(given) == 3 else (given[0], *given)
-    sizes = {axis.name: (axis.scale or 0.0) * _nm_per(axis, where) for axis in axes if axis.name in SPATIAL}
+    spatial = [axis for axis in axes if axis.name in SPATIAL]
+    sizes = {axis.name: axis.scale * _nm_per(axis, where) for axis in spatial if axis.scale is not None}
+    if len(sizes) < len(spatial):
+        raise UserError(
+            f"{where.label}: has no voxel size, neither in the OME multiscales of a group nor as its attribute "
+            f"'voxel_size' or 'resolution'; {GIVE_VOXEL_SIZE}"
+        )
     voxel_size_nm = tuple(sizes.get(name, sizes["y"]) for name in SPATIAL)
-    if any(size <= 0 for size in voxel_size_nm):
-        raise UserError(f"{where}: the voxel size {format_nm(voxel_size_nm)} must be > 0; {GIVE_VOXEL_SIZE}")
+    if not all(0 < size < math.inf for size in voxel_size_nm):
+        raise UserError(f"{where.label}: the voxel size must be > 0, got {format_nm(voxel_size_nm)}; {GIVE_VOXEL_SIZE}")
     return voxel_size_nm
 
 
-def _offset_nm(axes: Sequence[Axis], ref: ArrayRef, voxel_size_nm: tuple[float, ...], where: Path) -> tuple[float, ...]:
+def _offset_nm(axes: Sequence[Axis], ref: ArrayRef, voxel_size_nm: tuple[float, ...], where: Node) -> tuple[float, ...]:
     """Return the lower corner (z, y, x) of the first voxel."""
     if ref.offset_nm is not None:
         return ref.offset_nm if len(ref.offset_nm) == 3 else (0.0, *ref.offset_nm)
@@ -121,13 +112,10 @@ def _offset_nm(axes: Sequence[Axis], ref: ArrayRef, voxel_size_nm: tuple[float, 
     return tuple(offset)
 
 
-def _nm_per(axis: Axis, where: Path) -> float:
-    if axis.unit is None:
-        raise UserError(f"{where}: axis {axis.name!r} has no unit; {GIVE_VOXEL_SIZE}")
-    factor = nm_per(axis.unit)
+def _nm_per(axis: Axis, where: Node) -> float:
+    factor = None if axis.unit is None else nm_per(axis.unit)
     if factor is None:
-        raise UserError(
-            f"{where}: axis {axis.name!r} has the unknown unit {axis.unit!r} (known: {', '.join(KNOWN_UNITS)}); "
-            f"{GIVE_VOXEL_SIZE}"
-        )
+        problem = "has no unit" if axis.unit is None else f"has the unknown unit {axis.unit!r}"
+        known = ", ".join(KNOWN_UNITS)
+        raise UserError(f"{where.label}: axis {axis.name!r} {problem} (known: {known}); {GIVE_VOXEL_SIZE}")
     return factor

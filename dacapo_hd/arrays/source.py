@@ -61,4 +61,6 @@ class ZarrSource:
 
 def reason(error: Exception) -> str:
     """Return what an error says, without the specification that tensorstore appends."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}"
     return str(error).split(" [")[0]
