@@ -41,7 +41,6 @@ class UNet(Architecture):
     `num_fmaps`). Two-dimensional networks run on real 2D convolutions, sections as a batch.
     """
 
-    input_shape_vx: tuple[int, ...] = attrs.field()
     dims: Literal[2, 3] = attrs.field(default=3, validator=one_of(2, 3))
     in_channels: int = attrs.field(default=1, validator=positive)
     num_fmaps: int = attrs.field(default=12, validator=positive)
@@ -61,6 +60,8 @@ class UNet(Architecture):
     activation: Literal["relu", "leaky_relu", "elu", "gelu"] = attrs.field(
         default="relu", validator=one_of("relu", "leaky_relu", "elu", "gelu")
     )
+    # last, because its validator needs the other fields to be valid
+    input_shape_vx: tuple[int, ...] = attrs.field()
 
     @downsample_factors.default
     def _two_levels(self) -> tuple[tuple[int, ...], ...]:
