@@ -80,7 +80,7 @@ class OpenCrop:
     def read_raw(self, roi: Roi) -> NDArray[np.float32]:
         """Return normalised intensities (c, z, y, x) in -1..1 of an ROI (femtometres) inside `raw_grid`.
 
-        UserError where there is NaN.
+        UserError where raw is NaN or infinite.
         """
         if self._cache.keeps_raw:
             if self._cache.raw is None:
@@ -88,8 +88,8 @@ class OpenCrop:
             data = self._cache.raw[(slice(None), *self.raw_grid.slices(roi))]
         else:
             data = self._stored(roi)
-        if data.dtype.kind == "f" and np.isnan(data).any():
-            self._refuse_nan(data, roi)
+        if data.dtype.kind == "f" and not np.isfinite(data).all():
+            self._refuse(data, roi)
         return normalise(data, self.intensity_range)
 
     def read_labels(self, roi: Roi) -> LabelBlock:
@@ -122,12 +122,13 @@ class OpenCrop:
         data = self.raw.read(roi)
         return data if self.raw.channels is not None else data[None]
 
-    def _refuse_nan(self, data: NDArray[Any], roi: Roi) -> None:
+    def _refuse(self, data: NDArray[Any], roi: Roi) -> None:
+        where = tuple(np.argwhere(~np.isfinite(data))[0])
         begin = (roi.offset - self.raw_grid.offset) / self.raw_grid.voxel_size
-        position = tuple(int(a + b) for a, b in zip(begin, np.argwhere(np.isnan(data))[0][1:], strict=True))
+        voxel = tuple(int(a + b) for a, b in zip(begin, where[1:], strict=True))
         raise UserError(
-            f"crop {self.name!r}: raw {self.raw.path!r} is NaN at voxel {position} (z, y, x); "
-            "replace such values, or leave them out with another array or offset"
+            f"crop {self.name!r}: raw {self.raw.path!r} is {data[where]} at voxel {voxel} (z, y, x); "
+            "replace what is not finite by numbers"
         )
 
     def _empty_block(self, shape_vx: tuple[int, ...]) -> LabelBlock:

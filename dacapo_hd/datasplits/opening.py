@@ -11,10 +11,10 @@ import numpy as np
 from dacapo_hd.arrays import Volume
 from dacapo_hd.datasplits.crop import Crop, OpenCrop, box_of_labels
 from dacapo_hd.errors import UserError
-from dacapo_hd.geometry import Grid, fm, nm
+from dacapo_hd.geometry import Grid, fm, format_nm, nm
 from dacapo_hd.labels.regrid import Relation
 from dacapo_hd.labels.scheme import ClassScheme
-from dacapo_hd.labels.sources import OpenLabels
+from dacapo_hd.labels.sources import OpenLabels, open_for
 
 _T = TypeVar("_T")
 IntensityRange = Callable[[np.dtype[Any]], tuple[float, float]]
@@ -32,7 +32,7 @@ def open_crop(
     raw = _open_raw(crop, voxel_size_nm, problems)
     wanted = raw.grid.voxel_size_nm if raw is not None else None
     labels = _open_labels(crop, scheme, wanted, problems)
-    mask = _attempt(problems, lambda: crop.mask.open(wanted) if crop.mask else None)
+    mask = _attempt(problems, lambda: open_for(crop.mask, wanted) if crop.mask else None)
     intensity_range = _attempt(problems, lambda: intensity_range_for(raw.dtype) if raw is not None else None)
     box = _label_box(crop, raw, labels, mask, problems) if raw is not None and labels else None
     if problems or raw is None or box is None or intensity_range is None:
@@ -68,8 +68,8 @@ def _open_raw(crop: Crop, voxel_size_nm: Sequence[float] | None, problems: list[
     raw = _attempt(problems, lambda: crop.raw.open(wanted))
     if raw is not None and wanted is not None and raw.grid.voxel_size != fm(wanted):
         problems.append(
-            f"raw {raw.path!r} has the voxel size {list(raw.grid.voxel_size_nm)} nm, others or "
-            f"`datasplit.voxel_size_nm` say {list(wanted)} nm; resample it, or correct its `voxel_size_nm`"
+            f"raw {raw.path!r}: voxel size {format_nm(raw.grid.voxel_size_nm)}, but the first crop or "
+            f"`datasplit.voxel_size_nm` says {format_nm(wanted)}; resample it or correct its `voxel_size_nm`"
         )
     return raw
 

@@ -11,7 +11,7 @@ from funlib.geometry import Roi
 from numpy.typing import NDArray
 
 from dacapo_hd.errors import UserError
-from dacapo_hd.geometry import Grid
+from dacapo_hd.geometry import Grid, format_nm
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
 
 _T = TypeVar("_T", bound=np.generic)
@@ -30,15 +30,15 @@ class Relation:
         pairs = list(zip(labels.voxel_size, raw.voxel_size, strict=True))
         if any(a % b and b % a for a, b in pairs):
             raise UserError(
-                f"{what}: voxel size {_list(labels.voxel_size_nm)} nm is no whole multiple or fraction of "
-                f"the raw's {_list(raw.voxel_size_nm)} nm; resample one of them or correct `voxel_size_nm`"
+                f"{what}: voxel size {format_nm(labels.voxel_size_nm)} is no whole multiple or fraction of the raw's "
+                f"{format_nm(raw.voxel_size_nm)}; resample one of them or correct its `voxel_size_nm`"
             )
         shifts = zip(labels.offset - raw.offset, pairs, strict=True)
         if any(shift % min(pair) for shift, pair in shifts):
             raise UserError(
-                f"{what}: offset {_list(labels.offset_nm)} nm at voxel size {_list(labels.voxel_size_nm)} nm is "
-                f"between voxels of the raw (offset {_list(raw.offset_nm)} nm, voxel size {_list(raw.voxel_size_nm)} nm); "
-                "give the right `offset_nm`, the lower corner of the first voxel, for one of them"
+                f"{what}: offset {format_nm(labels.offset_nm)} at voxel size {format_nm(labels.voxel_size_nm)} is "
+                f"between voxels of the raw, offset {format_nm(raw.offset_nm)} at {format_nm(raw.voxel_size_nm)}; "
+                "give the right `offset_nm` (lower corner of the first voxel) of one of them"
             )
         return cls(tuple(max(1, b // a) for a, b in pairs), tuple(max(1, a // b) for a, b in pairs))
 
@@ -101,7 +101,3 @@ def _mode(values: NDArray[np.uint32]) -> NDArray[np.uint32]:
         longer = (current > 0) & (length > best_length)
         best[longer], best_length[longer] = current[longer], length[longer]
     return best
-
-
-def _list(values: tuple[float, ...]) -> str:
-    return "[" + ", ".join(f"{value:g}" for value in values) + "]"

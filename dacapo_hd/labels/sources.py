@@ -100,7 +100,7 @@ class LabelSource(Component, ABC):
 
     @abstractmethod
     def open(self, wanted_voxel_size_nm: tuple[float, ...] | None, scheme: ClassScheme | None = None) -> OpenLabels:
-        """Open the arrays, at the pyramid level nearest to the wanted voxel size; UserError with all problems.
+        """Open the arrays, at the level with the wanted voxel size, else the finest; UserError with all problems.
 
         Without a scheme, all classes count as atomic.
         """
@@ -188,8 +188,16 @@ class SemanticArray(LabelSource):
         return OpenLabels((_Layer(volume, decoder),))
 
 
+def open_for(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | None) -> Volume:
+    """Open an array at the level with the voxel size of the raw, else the finest one, to be brought to it."""
+    try:
+        return array.open(wanted_voxel_size_nm)
+    except UserError:
+        return array.open()
+
+
 def _open_integers(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | None) -> Volume:
-    volume = array.open(wanted_voxel_size_nm)
+    volume = open_for(array, wanted_voxel_size_nm)
     if volume.channels is not None:
         raise UserError(f"labels {array.path!r}: has channels; labels must have the axes z, y, x only")
     if volume.dtype.kind not in "biu":
