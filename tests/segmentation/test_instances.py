@@ -76,6 +76,13 @@ def test_watershed_separates_touching_objects_where_components_do_not():
     assert same_partition(watershed[..., clear], owner[..., clear])
 
 
+def test_objects_meet_at_the_neck_and_not_halfway():
+    distance = np.array([0.9, 0.5, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.9]).reshape(1, 1, 9)
+    found = Watershed("distance", seed_threshold=0.8).segment(of(distance)).labels["mito"].ravel()
+    assert found[:2].tolist() == [1, 1]
+    assert found[3:].tolist() == [2] * 6
+
+
 @checked
 @given(volumes, st.floats(-1, 0.5), st.floats(0, 0.4))
 def test_watershed_keeps_seeds_whole_and_stays_inside_the_mask(distance, threshold, above):
