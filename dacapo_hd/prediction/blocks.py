@@ -85,12 +85,11 @@ class Layout:
         if end - begin <= block:
             return [begin, end]
         unit = self._unit(axis, block)
-        length = max(block // unit, 1) * unit
-        count = -(-(end - begin) // length)
-        length = -(-(end - begin) // (count * unit)) * unit
         origin = self.chunk_origin[axis] if unit % self.chunk[axis] == 0 else 0
-        first = begin + length - (begin - origin) % unit
-        return [begin, *range(first, end, length), end]
+        start = begin - (begin - origin) % unit
+        count = -(-(end - start) // (max(block // unit, 1) * unit))
+        length = -(-(end - start) // (count * unit)) * unit
+        return [begin, *range(start + length, end, length), end]
 
 
 def mirrored(begin: int, end: int, size: int) -> NDArray[np.intp]:
