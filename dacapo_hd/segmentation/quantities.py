@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -19,7 +20,8 @@ def threshold_in_range(instance: Any, attribute: attrs.Attribute[Any], value: fl
 
     At the upper end nothing could exceed it, so that end is excluded.
     """
-    low, high = RANGES[instance.quantity]
+    # an unknown quantity is reported by its own validator, in the same list of problems
+    low, high = RANGES.get(instance.quantity, (-math.inf, math.inf))
     if not low <= value < high:
         raise ValueError(f"must be from {low:g} to below {high:g} for the quantity {instance.quantity!r}, got {value}")
 

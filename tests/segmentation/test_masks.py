@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from dacapo_hd.config import structure, unstructure
 from dacapo_hd.errors import UserError
-from dacapo_hd.segmentation import Argmax, Prediction, Threshold
+from dacapo_hd.segmentation import Argmax, ConnectedComponents, Prediction, Segmenter, Threshold, Watershed
 
 CHANNELS = ("mito/probability", "er/probability", "mito/distance", "er/distance")
 
@@ -66,6 +67,28 @@ def test_a_threshold_outside_the_range_is_refused(kind, quantity, threshold, mes
     with pytest.raises(ValueError) as caught:
         kind(quantity, threshold)
     assert str(caught.value) == message
+
+
+def test_all_problems_of_a_config_are_reported_at_once():
+    with pytest.raises(UserError) as caught:
+        structure({"type": "Watershed", "quantity": "dist", "seed_threshold": 0.1, "min_size_vx": -1}, Segmenter)
+    assert caught.value.problems == (
+        "quantity: must be one of 'distance', 'probability', got 'dist'",
+        "min_size_vx: must be >= 0, got -1",
+    )
+
+
+@pytest.mark.parametrize(
+    "segmenter",
+    [
+        Threshold("distance", 0.1),
+        Argmax(),
+        ConnectedComponents("probability", 0.5, 6, 20),
+        Watershed("distance", 0.5, 0.1, 20),
+    ],
+)
+def test_a_config_survives_the_way_through_plain_data(segmenter):
+    assert structure(unstructure(segmenter), Segmenter) == segmenter
 
 
 def test_a_quantity_that_the_task_does_not_predict_is_named():
