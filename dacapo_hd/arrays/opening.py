@@ -14,7 +14,7 @@ from dacapo_hd.arrays.nodes import Node, arrays_inside, find_node, listed
 from dacapo_hd.arrays.source import ZarrSource, reason
 from dacapo_hd.arrays.units import KNOWN_UNITS, nm_per
 from dacapo_hd.arrays.volume import ZarrVolume
-from dacapo_hd.errors import UserError, suggestion
+from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid, fm, format_nm
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def _choose_level(
     if name is None:
         name = min(levels, key=lambda n: coarseness(levels[n]))
     if name not in levels:
-        near = suggestion(name, levels)
-        raise UserError(f"{group.label}: no level {name!r}; levels: {_table(group, levels, ref)}{near}")
+        raise UserError(f"{group.label}: no level {name!r}; levels: {_table(group, levels, ref)}")
     return find_node(group.path / name), levels[name]
 
 
