@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from dacapo_hd.architectures.base import Architecture
-from dacapo_hd.config import non_empty
+from dacapo_hd.config import canonical_hash, non_empty
 from dacapo_hd.config.naming import entry_names, unique
 from dacapo_hd.config.overrides import Deferred, Override, applied, parse_overrides
 from dacapo_hd.config.problems import COMMAND_LINE, Problem, Problems
@@ -60,8 +60,8 @@ def load_runs(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Run, ...
 def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Run, ...]:
     """Expand a sweep file to the product of its lists; ConfigError with all problems.
 
-    An override of `task`, `architecture`, `datasplit`, `trainer` or `seed` changes every run. Runs with equal
-    content appear once.
+    An override of `task`, `architecture`, `datasplit`, `trainer` or `seed` changes every run. Entries that are
+    equal count once.
     """
     source, data = str(path), load_data(path)
     if isinstance(data, Mapping):
@@ -77,24 +77,30 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Run, ..
 
 
 def _expanded(sweep: Sweep, labels: Mapping[str, Sequence[str | None]]) -> tuple[Run, ...]:
-    names = {axis: entry_names(axis, getattr(sweep, plural), labels[plural]) for axis, plural in AXES.items()}
-    names["seed"] = [str(seed) for seed in sweep.seeds]
-    choices = [list(zip(names[axis], getattr(sweep, plural), strict=True)) for axis, plural in AXES_WITH_SEED.items()]
-    runs: dict[str, Run] = {}
-    for chosen in product(*choices):
-        parts = dict(zip(AXES_WITH_SEED, chosen, strict=True))
-        name = _run_name(sweep, {axis: part[0] for axis, part in parts.items()})
-        run = Run(name=name, **{axis: part[1] for axis, part in parts.items()})
-        runs.setdefault(run.config_hash, run)
-    names_of_runs = unique([run.name for run in runs.values()], "-")
-    return tuple(attrs.evolve(run, name=name) for run, name in zip(runs.values(), names_of_runs, strict=True))
+    named = {axis: _named_entries(axis, getattr(sweep, plural), labels[plural]) for axis, plural in AXES.items()}
+    named["seed"] = {str(seed): seed for seed in sweep.seeds}
+    varying = [axis for axis, entries in named.items() if len(entries) > 1]
+    chosen = [dict(zip(named, names, strict=True)) for names in product(*named.values())]
+    run_names = unique([_run_name(sweep.name, names, varying) for names in chosen], "-")
+    return tuple(
+        Run(name=run_name, **{axis: named[axis][name] for axis, name in names.items()})
+        for run_name, names in zip(run_names, chosen, strict=True)
+    )
 
 
-def _run_name(sweep: Sweep, parts: Mapping[str, str]) -> str:
-    if "{" in sweep.name:
-        return sweep.name.format(**parts)
-    varying = [axis for axis, plural in AXES_WITH_SEED.items() if len(getattr(sweep, plural)) > 1]
-    return "-".join([sweep.name, *(f"s{parts[axis]}" if axis == "seed" else parts[axis] for axis in varying)])
+def _named_entries(axis: str, parts: Sequence[Any], labels: Sequence[str | None]) -> dict[str, Any]:
+    """Give each part its name; of equal parts only the first counts."""
+    different: dict[str, tuple[Any, str | None]] = {}
+    for part, label in zip(parts, labels, strict=True):
+        different.setdefault(canonical_hash(part), (part, label))
+    kept = [part for part, _ in different.values()]
+    return dict(zip(entry_names(axis, kept, [label for _, label in different.values()]), kept, strict=True))
+
+
+def _run_name(name: str, parts: Mapping[str, str], varying: Sequence[str]) -> str:
+    if "{" in name:
+        return name.format(**parts)
+    return "-".join([name, *(f"s{parts[axis]}" if axis == "seed" else parts[axis] for axis in varying)])
 
 
 def _for_every_entry(override: Override, data: Any) -> Iterator[Override]:

@@ -36,7 +36,7 @@ def type_name(cls: Class) -> str:
 
 def builtin_types(declared: Class) -> dict[str, Class]:
     """Return the built-ins that a field of the class `declared` may hold, by short name, in alphabetical order."""
-    found = [cls for name in _module_names(declared) for cls in _public_types(importlib.import_module(name), declared)]
+    found = [cls for module in _modules(declared, "attrs") for cls in _public_types(module, declared)]
     return {cls.__name__: cls for cls in sorted(found, key=lambda cls: cls.__name__)}
 
 
@@ -53,7 +53,7 @@ def find_type(declared: Class, name: Any) -> Class:
         raise ValueError(f"expected a string, got {shown(name)}")
     if ":" in name:
         return _import_type(declared, name)
-    found = _builtin_type(declared, name)
+    found = builtin_type(declared, name)
     if found is not None:
         return found
     options = builtin_types(declared)
@@ -68,13 +68,6 @@ def _listed(names: Iterable[str]) -> str:
 def _package(root: Class) -> str:
     module = sys.modules[root.__module__]
     return root.__module__ if hasattr(module, "__path__") else module.__package__ or root.__module__
-
-
-def _module_names(declared: Class) -> Iterator[str]:
-    package = _package(family_root(declared))
-    yield package
-    for module in pkgutil.iter_modules(getattr(sys.modules[package], "__path__", [])):
-        yield f"{package}.{module.name}"
 
 
 def _is_concrete(cls: Class) -> bool:
@@ -98,20 +91,24 @@ def _public_types(module: ModuleType, declared: Class) -> Iterator[Class]:
             yield cls
 
 
-def _builtin_type(declared: Class, name: str) -> Class | None:
-    for module_name in _module_names(declared):
-        # Only the module that defines the class is imported: its neighbours may import torch or gunpowder.
-        if _defines(module_name, name):
-            for cls in _public_types(importlib.import_module(module_name), declared):
-                if cls.__name__ == name:
-                    return cls
+def builtin_type(declared: Class, name: str) -> Class | None:
+    """Return the built-in of that short name that a field of the class `declared` may hold, None if there is none."""
+    for module in _modules(declared, rf"^class {re.escape(name)}\b"):
+        for cls in _public_types(module, declared):
+            if cls.__name__ == name:
+                return cls
     return None
 
 
-def _defines(module_name: str, class_name: str) -> bool:
-    loader: Any = getattr(find_spec(module_name), "loader", None)
-    source = loader.get_source(module_name) if hasattr(loader, "get_source") else None
-    return source is None or re.search(rf"^class {re.escape(class_name)}\b", source, re.MULTILINE) is not None
+def _modules(declared: Class, pattern: str) -> Iterator[ModuleType]:
+    """Import those modules of the family's package whose source matches; the others may import torch or gunpowder."""
+    package = _package(family_root(declared))
+    inside = pkgutil.iter_modules(getattr(sys.modules[package], "__path__", []))
+    for name in [package, *(f"{package}.{module.name}" for module in inside)]:
+        loader: Any = getattr(find_spec(name), "loader", None)
+        source = loader.get_source(name) if hasattr(loader, "get_source") else None
+        if source is None or re.search(pattern, source, re.MULTILINE):
+            yield importlib.import_module(name)
 
 
 def _import_type(declared: Class, name: str) -> Class:

@@ -16,7 +16,7 @@ import cattrs
 
 from dacapo_hd.config import scalars
 from dacapo_hd.config.component import Component
-from dacapo_hd.config.families import builtin_types, find_type
+from dacapo_hd.config.families import builtin_type, find_type
 from dacapo_hd.config.files import expand_env, read_yaml, similar_file, unset_message, unset_variables
 from dacapo_hd.config.overrides import (
     MISSING,
@@ -204,7 +204,7 @@ class Structurer:
         for path in paths:
             if path.is_file():
                 return path
-        if issubclass(cls, Component) and text in builtin_types(cls):
+        if issubclass(cls, Component) and builtin_type(cls, text):
             raise ValueError(f"no such file '{paths[-1]}'; for the built-in write {{type: {text}}}")
         raise ValueError(f"no such file '{paths[-1]}'{similar_file(paths[-1])}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Mapping
+from numbers import Real
 from pathlib import PurePath
 from typing import Any
 
@@ -38,7 +39,7 @@ def _make_converter() -> cattrs.Converter:
     converter.register_unstructure_hook_factory(attrs.has, _attrs_hook)
     converter.register_unstructure_hook(PurePath, str)
     converter.register_unstructure_hook(tuple, lambda values: [unstructure(value) for value in values])
-    converter.register_unstructure_hook(float, float)
+    converter.register_unstructure_hook(Real, lambda number: number.item() if hasattr(number, "item") else number)
     converter.register_unstructure_hook(
         Mapping, lambda values: {unstructure(key): unstructure(value) for key, value in values.items()}
     )
