@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -14,8 +15,7 @@ from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
 from dacapo_hd.labels.decode import blocks
 
 PERCENTILES = (1, 50, 99)
-_BLOCK_VOXELS = 1 << 22
-_SAMPLED_VALUES = 1 << 22
+_MANY = 1 << 22
 
 
 class Fractions(NamedTuple):
@@ -41,12 +41,12 @@ class CropFingerprint:
     nan_count: int
 
 
-def fingerprint(crop: OpenCrop) -> CropFingerprint:
+def fingerprint(crop: OpenCrop, block_voxels: int = _MANY, sampled_values: int = _MANY) -> CropFingerprint:
     """Look at every voxel of a crop, block by block.
 
-    Percentiles are exact for integers of up to 16 bits, else they are those of about four million values.
+    Percentiles are exact for integers of up to 16 bits, else they are those of about `sampled_values` values.
     """
-    percentiles, nan_count = _intensities(crop)
+    percentiles, nan_count = _intensities(crop, block_voxels, sampled_values)
     return CropFingerprint(
         name=crop.name,
         shape_vx=crop.raw_grid.shape_vx,
@@ -54,7 +54,7 @@ def fingerprint(crop: OpenCrop) -> CropFingerprint:
         channels=crop.channels,
         voxel_size_nm=crop.raw_grid.voxel_size_nm,
         dtype=str(crop.raw.dtype),
-        fractions=_fractions(crop),
+        fractions=_fractions(crop, block_voxels),
         percentiles=percentiles,
         nan_count=nan_count,
     )
@@ -66,7 +66,7 @@ def unknown_everywhere(crops: Iterable[OpenCrop]) -> tuple[str, ...]:
     known: set[str] = set()
     for crop in crops:
         unknown |= dict.fromkeys(crop.classes)
-        for part in blocks(crop.label_grid, _BLOCK_VOXELS):
+        for part in blocks(crop.label_grid, _MANY):
             if known.issuperset(crop.classes):
                 break
             block = crop.read_labels(part)
@@ -74,9 +74,9 @@ def unknown_everywhere(crops: Iterable[OpenCrop]) -> tuple[str, ...]:
     return tuple(name for name in unknown if name not in known)
 
 
-def _fractions(crop: OpenCrop) -> dict[str, Fractions]:
+def _fractions(crop: OpenCrop, block_voxels: int) -> dict[str, Fractions]:
     counts = np.zeros((len(crop.classes), 3), np.int64)
-    for part in blocks(crop.label_grid, _BLOCK_VOXELS):
+    for part in blocks(crop.label_grid, block_voxels):
         for row, code in zip(counts, crop.read_labels(part).code, strict=True):
             row += np.bincount(code.ravel(), minlength=3)
     shares = counts / counts.sum(axis=1, keepdims=True)
@@ -86,12 +86,12 @@ def _fractions(crop: OpenCrop) -> dict[str, Fractions]:
     }
 
 
-def _intensities(crop: OpenCrop) -> tuple[tuple[float, ...], int]:
+def _intensities(crop: OpenCrop, block_voxels: int, sampled_values: int) -> tuple[tuple[float, ...], int]:
     """Return percentiles of what is not NaN, and how many values are."""
     small_integers = crop.raw.dtype.kind in "iu" and crop.raw.dtype.itemsize <= 2
-    gather = _Histogram(crop.raw.dtype) if small_integers else _Sample(int(np.prod(crop.raw.shape)))
+    gather = _Histogram(crop.raw.dtype) if small_integers else _Sample(sampled_values / math.prod(crop.raw.shape))
     nan_count = 0
-    for part in blocks(crop.raw_grid, _BLOCK_VOXELS):
+    for part in blocks(crop.raw_grid, block_voxels):
         values = crop.raw.read(part).ravel()
         if values.dtype.kind == "f":
             wrong = np.isnan(values)
@@ -121,13 +121,13 @@ class _Histogram:
 class _Sample:
     """Percentiles of an even random sample, always the same one."""
 
-    def __init__(self, total: int) -> None:
-        self.share = min(1.0, _SAMPLED_VALUES / total)
+    def __init__(self, share: float) -> None:
+        self.share = share
         self.random = np.random.default_rng(0)
         self.parts: list[NDArray[Any]] = []
 
     def add(self, values: NDArray[Any]) -> None:
-        chosen = values if self.share == 1 else values[self.random.random(len(values)) < self.share]
+        chosen = values if self.share >= 1 else values[self.random.random(len(values)) < self.share]
         self.parts.append(chosen.astype(np.float64))
 
     def percentiles(self) -> tuple[float, ...]:

@@ -15,6 +15,7 @@ from dacapo_hd.arrays import ArrayRef, Volume
 from dacapo_hd.config import Component, non_empty
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
+from dacapo_hd.labels.block import PRESENT
 from dacapo_hd.labels.decode import ClassAnnotation, ClassDecoder, Decoder, SemanticDecoder, has_ids, id_numbers
 from dacapo_hd.labels.regrid import Relation
 from dacapo_hd.labels.scheme import ClassScheme
@@ -43,12 +44,13 @@ class _Layer:
             padded[here] = data
             return regrid(padded)[wanted]
 
-        return {
-            name: ClassAnnotation(
-                fit(one.code, relation.codes), None if one.ids is None else fit(one.ids, relation.ids)
-            )
-            for name, one in found.items()
-        }
+        annotations = {}
+        for name, one in found.items():
+            code, ids = fit(one.code, relation.codes), None
+            if one.ids is not None:
+                ids = np.where(code == PRESENT, fit(one.ids, relation.ids), np.uint32(0))
+            annotations[name] = ClassAnnotation(code, ids)
+        return annotations
 
 
 @attrs.frozen(eq=False)

@@ -1,0 +1,200 @@
+import pickle
+
+import numpy as np
+import pytest
+
+from dacapo_hd.config import structure, unstructure
+from dacapo_hd.errors import UserError
+from dacapo_hd.geometry import Grid
+from dacapo_hd.labels import (
+    ABSENT,
+    PRESENT,
+    UNKNOWN,
+    ClassArrays,
+    ClassScheme,
+    InstanceArray,
+    LabelSource,
+    SemanticArray,
+)
+
+U, A, P = UNKNOWN, ABSENT, PRESENT
+
+
+def row(*values, dtype=np.uint8):
+    return np.array([[values]], dtype)
+
+
+def read_row(source, scheme=None, width=None):
+    """Read everything of a source with 4 nm voxels along x; returns {class: (codes, ids)}."""
+    opened = source.open((4.0, 4.0, 4.0), scheme)
+    grid = opened.grids[0] if width is None else Grid.from_nm((1, 1, width), (4, 4, 4))
+    found = opened.read(grid.roi, grid)
+    return {
+        name: (one.code.ravel().tolist(), None if one.ids is None else one.ids.ravel().tolist())
+        for name, one in found.items()
+    }
+
+
+def problems_of(work):
+    with pytest.raises(UserError) as caught:
+        work()
+    return list(caught.value.problems)
+
+
+def test_class_arrays_without_ids(store):
+    arrays = {"mito": store("mito", row(0, 1, 255, 1)), "er": store("er", row(1, 1, 0, 0))}
+    assert read_row(ClassArrays(arrays)) == {"mito": ([A, P, U, P], None), "er": ([P, P, A, A], None)}
+
+
+def test_class_array_with_values_above_one_has_ids(store):
+    source = ClassArrays({"mito": store("mito", row(0, 1, 7, 255, 300, dtype=np.uint16))})
+    assert read_row(source) == {"mito": ([A, P, P, P, P], [0, 1, 7, 255, 300])}
+    assert source.open(None).instance_classes == ("mito",)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "encoding", "given", "expected"),
+    [
+        (np.uint8, None, None, [A, P, P, U]),
+        (np.uint16, None, None, [A, P, P, P]),
+        (np.uint8, {"absent": 0, "present": 1, "unknown": 2}, None, [A, P, U, P]),
+        (np.uint8, {"absent": 0, "present": 1, "unknown": 2}, 255, [A, P, P, U]),
+        (np.uint8, None, 0, [U, P, P, P]),
+        (np.uint8, None, -1, [A, P, P, P]),
+    ],
+)
+def test_the_unknown_value(store, dtype, encoding, given, expected):
+    attributes = {"encoding": encoding} if encoding else {}
+    source = ClassArrays({"mito": store("mito", row(0, 1, 2, 255, dtype=dtype), **attributes)}, unknown=given)
+    assert read_row(source)["mito"][0] == expected
+
+
+def test_encoding_with_another_absent_value(store):
+    array = store("mito", row(0, 1), encoding={"absent": 1, "present": 2})
+    assert problems_of(lambda: ClassArrays({"mito": array}).open(None)) == [
+        f"labels '{array.path}/s0': `encoding` says that 1 is absent; only 0 can be"
+    ]
+
+
+def test_boolean_labels(store):
+    assert read_row(ClassArrays({"mito": store("mito", row(0, 1, dtype=bool))})) == {"mito": ([A, P], None)}
+
+
+def test_negative_labels_need_a_meaning(store):
+    array = store("mito", row(0, -1, 3, dtype=np.int32))
+    assert problems_of(lambda: read_row(InstanceArray(array, "mito"))) == [
+        "labels of 'mito' hold the negative value -1; give `unknown: -1` if that marks unknown voxels"
+    ]
+    assert read_row(InstanceArray(array, "mito", unknown=-1)) == {"mito": ([A, U, P], [0, 0, 3])}
+
+
+def test_instances_are_dense_even_in_uint8(store):
+    assert read_row(InstanceArray(store("mito", row(0, 1, 255)), "mito")) == {"mito": ([A, P, P], [0, 1, 255])}
+
+
+def test_large_ids_are_numbered_anew(store):
+    big = 2**40
+    source = InstanceArray(store("mito", row(0, big + 5, 7, big, big + 5, dtype=np.uint64)), "mito", unknown=big)
+    assert read_row(source) == {"mito": ([A, P, P, U, P], [0, 2, 1, 0, 2])}
+
+
+def test_ids_of_64_bit_arrays_are_kept_where_they_fit(store):
+    source = InstanceArray(store("mito", row(0, 2**32 - 1, 9, dtype=np.int64)), "mito")
+    assert read_row(source) == {"mito": ([A, P, P], [0, 2**32 - 1, 9])}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
+def test_semantic_array(store, dtype):
+    source = SemanticArray(store("all", row(0, 1, 2, 3, 99, 100, dtype=dtype)), {"mito": 1, "er": (2, 3)}, unknown=100)
+    assert read_row(source) == {"mito": ([A, P, A, A, U, U], None), "er": ([A, A, P, P, U, U], None)}
+
+
+def test_semantic_array_without_background(store):
+    source = SemanticArray(store("all", row(0, 1, 2)), {"mito": 1, "er": 2}, background=False)
+    assert read_row(source) == {"mito": ([U, P, A], None), "er": ([U, A, P], None)}
+
+
+def test_a_listed_value_is_neither_background_nor_unknown(store):
+    source = SemanticArray(store("all", row(0, 1, 255)), {"ecs": 0, "mito": 255})
+    assert read_row(source) == {"ecs": ([P, U, A], None), "mito": ([A, U, P], None)}
+
+
+def test_nested_classes_in_a_semantic_array(store):
+    scheme = ClassScheme(
+        {
+            "er": ("er_mem", "ne"),
+            "er_mem": (),
+            "ne": ("ne_mem", "ne_lum"),
+            "ne_mem": (),
+            "ne_lum": (),
+            "nuc": ("ne", "chrom"),
+            "chrom": (),
+        }
+    )
+    source = SemanticArray(store("all", row(1, 2, 3, 4)), {"er": 1, "ne": 2, "nuc": 3, "chrom": 4})
+    codes = {name: code for name, (code, _) in read_row(source, scheme).items()}
+    assert codes == {"er": [P, U, U, A], "ne": [A, P, A, A], "nuc": [U, U, P, U], "chrom": [A, A, A, P]}
+
+
+def test_labels_on_a_finer_raw_grid_and_beyond_it(store):
+    array = store("mito", row(0, 5, 255), voxel_size_nm=(4, 4, 8), offset_nm=(0, 0, 8))
+    assert read_row(ClassArrays({"mito": array}), width=10)["mito"] == (
+        [U, U, A, A, P, P, U, U, U, U],
+        [0, 0, 0, 0, 5, 5, 0, 0, 0, 0],
+    )
+
+
+def test_labels_on_a_coarser_raw_grid(store):
+    array = store("mito", row(3, 3, 5, 3, 0, 5, 0, 0, 7), voxel_size_nm=(4, 4, 1))
+    assert read_row(InstanceArray(array, "mito"), width=3)["mito"] == ([P, A, U], [3, 0, 0])
+
+
+def test_roi_outside_the_labels_has_no_annotation(store):
+    opened = ClassArrays({"mito": store("mito", row(0, 1))}).open(None)
+    grid = Grid.from_nm((1, 1, 4), (4, 4, 4), (0, 0, 400))
+    assert opened.read(grid.roi, grid) == {}
+
+
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        (row(0, 1, dtype=np.float32), "dtype float32; labels must be integers: convert the array"),
+        (np.zeros((2, 1, 1, 2), np.uint8), "has channels; labels must have the axes z, y, x only"),
+    ],
+)
+def test_arrays_that_cannot_be_labels(store, data, problem):
+    wrong = store("mito", data)
+    for source in (ClassArrays({"mito": wrong}), InstanceArray(wrong, "mito"), SemanticArray(wrong, {"mito": 1})):
+        assert problems_of(lambda source=source: source.open(None)) == [f"labels '{wrong.path}': {problem}"]
+
+
+def test_all_arrays_of_a_source_are_looked_at(store):
+    arrays = {
+        "a": store("a", row(0.5, dtype=np.float64)),
+        "b": store("b", row(1)),
+        "c": store("c", row(1.5, dtype="f4")),
+    }
+    assert problems_of(lambda: ClassArrays(arrays).open(None)) == [
+        f"labels '{arrays['a'].path}': dtype float64; labels must be integers: convert the array",
+        f"labels '{arrays['c'].path}': dtype float32; labels must be integers: convert the array",
+    ]
+
+
+def test_open_labels_pickle(store):
+    opened = InstanceArray(store("mito", row(0, 1, 2)), "mito").open(None)
+    again, grid = pickle.loads(pickle.dumps(opened)), opened.grids[0]
+    np.testing.assert_array_equal(again.read(grid.roi, grid)["mito"].ids, row(0, 1, 2))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"type": "ClassArrays", "arrays": {"mito": "a.zarr/mito", "er": {"path": "er", "offset_nm": [0, 0, 2.5]}}},
+        {"type": "SemanticArray", "path": "a.zarr", "values": {"mito": 1, "er": [2, 3]}, "background": False},
+        {"type": "InstanceArray", "path": "a.zarr", "class_name": "mito", "unknown": 9},
+    ],
+)
+def test_sources_in_configuration(data):
+    source = structure(data, LabelSource)
+    assert source.classes() == (("mito",) if data["type"] == "InstanceArray" else ("mito", "er"))
+    assert structure(unstructure(source), LabelSource) == source
