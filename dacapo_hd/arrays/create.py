@@ -49,9 +49,8 @@ def create_volume(
     leading = () if channels is None else (channels,)
     chunks = [min(int(c), n) for c, n in zip(chunk_shape_vx or DEFAULT_CHUNK_VX, grid.shape_vx, strict=True)]
     names = ("z", "y", "x") if channels is None else ("c", "z", "y", "x")
-    level_attributes = {**_funlib_attributes(grid, channels), **(attributes or {})}
-    if channel_names:
-        level_attributes["channel_names"] = list(channel_names)
+    named = {"channel_names": list(channel_names)} if channel_names else {}
+    level_attributes = {**_funlib_attributes(grid, channels), **named, **(attributes or {})}
     try:
         groups = _groups_above(folder, zarr_format)
         _make_room(folder, overwrite)

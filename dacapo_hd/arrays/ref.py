@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import attrs
 
+from dacapo_hd.arrays.opening import open_array
 from dacapo_hd.arrays.volume import Volume
-from dacapo_hd.config import each_positive, non_empty, optional
+from dacapo_hd.config import each_positive, expand_env, optional
+
+
+def _is_path(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
+    if not value.strip():
+        raise ValueError(f"must be the path of an array, got {value!r}")
 
 
 def _per_axis(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, ...] | None) -> None:
@@ -23,7 +30,7 @@ class ArrayRef:
     file says. `level` is the dataset of an OME-Zarr group, by name.
     """
 
-    path: str = attrs.field(validator=non_empty)
+    path: str = attrs.field(validator=_is_path)
     voxel_size_nm: tuple[float, ...] | None = attrs.field(default=None, validator=[_per_axis, optional(each_positive)])
     offset_nm: tuple[float, ...] | None = attrs.field(default=None, validator=_per_axis)
     level: str | None = None
@@ -39,12 +46,9 @@ class ArrayRef:
         given are opened whatever their voxel size. Raises UserError when there is no such array or level, when the
         voxel size is unknown, or when the axes are not ([t=1,] [c,] [z,] y, x) in any order.
         """
-        from dacapo_hd.arrays.opening import open_array
-        from dacapo_hd.config import expand_env
-
         return open_array(self, expand_env(self.path), wanted_voxel_size_nm)
 
 
-def open_volume(path: str) -> Volume:
+def open_volume(path: str | Path) -> Volume:
     """Open the array or the finest level of the OME-Zarr group at a path."""
-    return ArrayRef(path).open()
+    return ArrayRef(str(path)).open()

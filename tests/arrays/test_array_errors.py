@@ -184,7 +184,7 @@ def test_folder_without_permission(tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"path": ""}, "must be a list with at least one entry, got ''"),
+        ({"path": ""}, "must be the path of an array, got ''"),
         ({"path": "a", "voxel_size_nm": (4, 0, 4)}, "must be > 0 on every axis, got (4, 0, 4)"),
         ({"path": "a", "voxel_size_nm": (4.0,)}, "must be [z, y, x], or [y, x] for 2D, got (4.0,)"),
         ({"path": "a", "offset_nm": (1, 2, 3, 4)}, "must be [z, y, x], or [y, x] for 2D, got (1, 2, 3, 4)"),

@@ -183,6 +183,14 @@ def test_a_folder_that_cannot_be_made_is_a_user_error(tmp_path):
     assert str(error.value) == f"cannot create {tmp_path}/file/a.zarr: Not a directory: {tmp_path}/file/a.zarr"
 
 
+def test_what_a_failure_leaves_behind_can_be_overwritten(tmp_path, zarr_format):
+    path = tmp_path / "a.zarr/out"
+    with pytest.raises(UserError) as error:
+        create_volume(path, GRID, "uint8", chunk_shape_vx=(0, 1, 1), zarr_format=zarr_format)
+    assert str(error.value).startswith(f"cannot create {path}: ")
+    assert create_volume(path, GRID, "uint8", zarr_format=zarr_format, overwrite=True).shape == GRID.shape_vx
+
+
 def test_an_array_cannot_hold_another(tmp_path):
     write_array(tmp_path / "a.zarr/raw", numbers(4, 5, 6))
     with pytest.raises(UserError) as error:
