@@ -67,8 +67,18 @@ def read_yaml(path: Path) -> Any:
 
 def similar_file(path: Path) -> str:
     """Suggest a file of the same folder for one that does not exist."""
-    folder = path.parent
-    return suggestion(path.name, (entry.name for entry in folder.iterdir())) if folder.is_dir() else ""
+    try:
+        return suggestion(path.name, [entry.name for entry in path.parent.iterdir()])
+    except (OSError, ValueError):
+        return ""
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether there is such a file; a text that cannot be a path, for instance a too long one, names none."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def unset_variables(text: str) -> tuple[str, ...]:

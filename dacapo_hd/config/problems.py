@@ -48,10 +48,14 @@ class Problem:
         depths = [len(path) for path in overridden if self.path[: len(path)] == tuple(path)]
         from_command_line = max(depths, default=-1) > len(self.path) - len(self.local)
         if from_command_line or self.source == COMMAND_LINE:
-            parts = [COMMAND_LINE, ".".join(self.path), self.message]
+            parts = [COMMAND_LINE, _dotted(self.path), self.message]
         else:
-            parts = [self.source or source, ".".join(self.local), self.message]
+            parts = [self.source or source, _dotted(self.local), self.message]
         return ": ".join(part for part in parts if part)
+
+
+def _dotted(path: tuple[str, ...]) -> str:
+    return ".".join(key if key.isprintable() else repr(key) for key in path)
 
 
 class Problems(Exception):  # noqa: N818 (one or more, caught inside config/ only)

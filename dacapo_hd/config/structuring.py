@@ -17,7 +17,7 @@ import cattrs
 from dacapo_hd.config import scalars
 from dacapo_hd.config.component import Component
 from dacapo_hd.config.families import builtin_type, find_type
-from dacapo_hd.config.files import expand_env, read_yaml, similar_file, unset_message, unset_variables
+from dacapo_hd.config.files import expand_env, is_file, read_yaml, similar_file, unset_message, unset_variables
 from dacapo_hd.config.overrides import (
     MISSING,
     CommandLineText,
@@ -202,7 +202,7 @@ class Structurer:
             folders.insert(0, Path())
         paths = [Path(normpath(folder / expand_env(text))) for folder in folders]
         for path in paths:
-            if path.is_file():
+            if is_file(path):
                 return path
         if issubclass(cls, Component) and builtin_type(cls, text):
             raise ValueError(f"no such file '{paths[-1]}'; for the built-in write {{type: {text}}}")

@@ -160,6 +160,13 @@ def test_not_a_configuration(text: str, message: str) -> None:
     assert problems_of(text, file="run.yaml") == [f"run.yaml: {message}"]
 
 
+def test_a_key_that_cannot_be_printed() -> None:
+    text = GOOD.replace("iterations: 10", '"a\\nb": 10')
+    assert problems_of(text, file="run.yaml") == [
+        "run.yaml: trainer.'a\\nb': unknown field; Loop has 'iterations', 'learning_rate', 'amp'"
+    ]
+
+
 def test_not_a_text_file() -> None:
     Path("run.yaml").write_bytes(b"\x89PNG\xff\xfe")
     with pytest.raises(ConfigError, match=r"^run\.yaml: not YAML: not a text file$"):
