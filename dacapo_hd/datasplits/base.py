@@ -12,7 +12,7 @@ import numpy as np
 from dacapo_hd.config import Component, each_positive, non_negative, optional
 from dacapo_hd.datasplits.crop import Crop, OpenCrop
 from dacapo_hd.datasplits.opening import open_crop
-from dacapo_hd.errors import UserError
+from dacapo_hd.errors import UserError, suggestion
 from dacapo_hd.labels.scheme import ClassScheme
 
 Part = Literal["train", "validate"]
@@ -70,20 +70,40 @@ class Datasplit(Component, ABC):
         if part == "train" and not crops:
             raise UserError(f"datasplit.train: no crops; {self.where(part)}")
         scheme = self.class_scheme()
-        problems = [scheme.unknown_class(name) for name in classes if name not in scheme.classes]
+        problems = [self._unknown_class(name, scheme) for name in classes if name not in scheme.classes]
         problems += _repeated(crop.name for crop in crops)
         opened: list[OpenCrop] = []
-        voxel_size_nm: Sequence[float] | None = self.voxel_size_nm
+        voxel_size_nm = self._wanted_voxel_size_nm(part)
         for crop in crops:
             try:
                 opened.append(open_crop(crop, tuple(classes), scheme, voxel_size_nm, self.intensity_range_for))
                 voxel_size_nm = voxel_size_nm or opened[0].raw_grid.voxel_size_nm
             except UserError as error:
-                problems += [f"crop {crop.name!r}: {problem}" for problem in error.problems]
+                problems += _of_crop(crop, error)
         if problems:
             raise UserError(*problems)
         _share_memory(opened, self.cache_mb << 20)
         return tuple(opened)
+
+    def _unknown_class(self, name: str, scheme: ClassScheme) -> str:
+        if self.scheme is not None:
+            return scheme.unknown_class(name)
+        return f"class {name!r} is in the labels of no crop{suggestion(name, scheme.classes)}"
+
+    def _wanted_voxel_size_nm(self, part: Part) -> tuple[float, ...] | None:
+        """Return the voxel size of all crops, None while the first crop is still to be opened."""
+        if self.voxel_size_nm is not None or part == "train":
+            return self.voxel_size_nm
+        for crop in self.crops("train"):
+            try:
+                return crop.raw.open().grid.voxel_size_nm
+            except UserError as error:
+                raise UserError(*_of_crop(crop, error)) from None
+        return None
+
+
+def _of_crop(crop: Crop, error: UserError) -> list[str]:
+    return [f"crop {crop.name!r}: {problem}" for problem in error.problems]
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
@@ -96,15 +116,13 @@ def _repeated(names: Iterable[str]) -> list[str]:
     return [f"crop {name!r}: the name occurs more than once; give each crop its own" for name in repeated]
 
 
-def _share_memory(crops: Iterable[OpenCrop], budget: int) -> None:
-    """Keep as many crops in memory as fit, small ones first; labels before raw, since they cost more to make."""
-    wanted = [
-        (size, what, n, crop) for n, crop in enumerate(crops) for what, size in enumerate(reversed(crop.memory()))
-    ]
-    kept: dict[int, set[int]] = {}
-    for size, what, n, _ in sorted(wanted, key=lambda want: want[:3]):
+def _share_memory(crops: Sequence[OpenCrop], budget: int) -> None:
+    """Let as many arrays as fit be kept in memory, small ones first."""
+    wanted = [(size, what, n) for n, crop in enumerate(crops) for what, size in crop.memory().items()]
+    kept = set()
+    for size, what, n in sorted(wanted):
         if size <= budget:
             budget -= size
-            kept.setdefault(n, set()).add(what)
+            kept.add((what, n))
     for n, crop in enumerate(crops):
-        crop.keep(raw=1 in kept.get(n, ()), labels=0 in kept.get(n, ()))
+        crop.keep(raw=("raw", n) in kept, labels=("labels", n) in kept)

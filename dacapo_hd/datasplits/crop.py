@@ -106,13 +106,13 @@ class OpenCrop:
             empty.instances[name][here] = ids
         return empty
 
-    def memory(self) -> tuple[int, int]:
-        """Return how many bytes the raw data and the labels take in memory."""
+    def memory(self) -> dict[str, int]:
+        """Return how many bytes `raw` and `labels` take in memory."""
         label_bytes = len(self.classes) + 4 * len(self.instance_classes)
-        return (
-            math.prod(self.raw_grid.shape_vx) * self.channels * self.raw.dtype.itemsize,
-            math.prod(self.label_grid.shape_vx) * label_bytes,
-        )
+        return {
+            "raw": math.prod(self.raw_grid.shape_vx) * self.channels * self.raw.dtype.itemsize,
+            "labels": math.prod(self.label_grid.shape_vx) * label_bytes,
+        }
 
     def keep(self, raw: bool, labels: bool) -> None:
         """Say what is to be kept in memory once read."""

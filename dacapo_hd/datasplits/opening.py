@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid, fm, format_nm, nm
 from dacapo_hd.labels.regrid import Relation
 from dacapo_hd.labels.scheme import ClassScheme
-from dacapo_hd.labels.sources import OpenLabels, open_for
+from dacapo_hd.labels.sources import OpenLabels, open_plain
 
 _T = TypeVar("_T")
 IntensityRange = Callable[[np.dtype[Any]], tuple[float, float]]
@@ -32,7 +33,7 @@ def open_crop(
     raw = _open_raw(crop, voxel_size_nm, problems)
     wanted = raw.grid.voxel_size_nm if raw is not None else None
     labels = _open_labels(crop, scheme, wanted, problems)
-    mask = _attempt(problems, lambda: open_for(crop.mask, wanted) if crop.mask else None)
+    mask = _attempt(problems, lambda: open_plain(crop.mask, wanted, "mask") if crop.mask else None)
     intensity_range = _attempt(problems, lambda: intensity_range_for(raw.dtype) if raw is not None else None)
     box = _label_box(crop, raw, labels, mask, problems) if raw is not None and labels else None
     if problems or raw is None or box is None or intensity_range is None:
@@ -83,7 +84,7 @@ def _open_labels(
     for source in crop.labels:
         missing = [scheme.unknown_class(name) for name in source.classes() if name not in scheme.classes]
         problems += missing
-        one = None if missing else _attempt(problems, lambda: source.open(wanted, scheme))  # noqa: B023
+        one = None if missing else _attempt(problems, partial(source.open, wanted, scheme))
         if one is not None:
             opened.append(one)
     counts = Counter(name for source in opened for name in source.instance_classes)

@@ -165,6 +165,12 @@ def _tuples(values: Mapping[str, int | tuple[int, ...]]) -> dict[str, tuple[int,
     return {name: (value,) if isinstance(value, int) else tuple(value) for name, value in values.items()}
 
 
+def _not_listed(instance: SemanticArray, attribute: attrs.Attribute[Any], unknown: int | None) -> None:
+    for name, values in _tuples(instance.values).items():
+        if unknown in values:
+            raise ValueError(f"must not be a value of a class, got {unknown}, which is {name!r}")
+
+
 @attrs.frozen
 class SemanticArray(LabelSource):
     """One array for several classes: `values` gives the value, or values, of each class.
@@ -176,7 +182,7 @@ class SemanticArray(LabelSource):
 
     path: ArrayRef
     values: Mapping[str, int | tuple[int, ...]] = attrs.field(validator=non_empty)
-    unknown: int | None = None
+    unknown: int | None = attrs.field(default=None, validator=_not_listed)
     background: bool = True
 
     def classes(self) -> tuple[str, ...]:
@@ -190,18 +196,23 @@ class SemanticArray(LabelSource):
         return OpenLabels((_Layer(volume, decoder),))
 
 
-def open_for(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | None) -> Volume:
-    """Open an array at the level with the voxel size of the raw, else the finest one, to be brought to it."""
+def open_plain(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | None, what: str) -> Volume:
+    """Open an array without channels at the level with the voxel size of the raw, else at the finest.
+
+    UserError, naming the array as `what`, if it has channels.
+    """
     try:
-        return array.open(wanted_voxel_size_nm)
+        volume = array.open(wanted_voxel_size_nm)
     except UserError:
-        return array.open()
+        # a pyramid without that level, which regridding makes up for; whatever else is wrong is raised again
+        volume = array.open()
+    if volume.channels is not None:
+        raise UserError(f"{what} {array.path!r}: has a channel axis; there must be z, y, x only")
+    return volume
 
 
 def _open_integers(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | None) -> Volume:
-    volume = open_for(array, wanted_voxel_size_nm)
-    if volume.channels is not None:
-        raise UserError(f"labels {array.path!r}: has channels; labels must have the axes z, y, x only")
+    volume = open_plain(array, wanted_voxel_size_nm, "labels")
     if volume.dtype.kind not in "biu":
         raise UserError(f"labels {array.path!r}: dtype {volume.dtype}; labels must be integers: convert the array")
     return volume
@@ -209,11 +220,13 @@ def _open_integers(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | No
 
 def _encoding(volume: Volume, flat: bool = False) -> Mapping[str, int]:
     """Return the attribute `encoding` (meaning -> value), or an empty mapping."""
-    encoding = volume.attributes.get("encoding") or {}
+    encoding = volume.attributes.get("encoding")
+    if not isinstance(encoding, Mapping):
+        return {}
     absent = encoding.get("absent", 0)
     if not flat and absent != 0:
         raise UserError(f"labels {volume.path!r}: `encoding` says that {absent} is absent; only 0 can be")
-    return dict(encoding)
+    return encoding
 
 
 def _unknown(given: int | None, volume: Volume, encoding: Mapping[str, int]) -> int | None:

@@ -3,7 +3,7 @@ import pickle
 import numpy as np
 import pytest
 
-from dacapo_hd.config import structure, unstructure
+from dacapo_hd.config import ConfigError, structure, unstructure
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 from dacapo_hd.labels import (
@@ -159,7 +159,7 @@ def test_roi_outside_the_labels_has_no_annotation(store):
     ("data", "problem"),
     [
         (row(0, 1, dtype=np.float32), "dtype float32; labels must be integers: convert the array"),
-        (np.zeros((2, 1, 1, 2), np.uint8), "has channels; labels must have the axes z, y, x only"),
+        (np.zeros((2, 1, 1, 2), np.uint8), "has a channel axis; there must be z, y, x only"),
     ],
 )
 def test_arrays_that_cannot_be_labels(store, data, problem):
@@ -178,6 +178,13 @@ def test_all_arrays_of_a_source_are_looked_at(store):
         f"labels '{arrays['a'].path}': dtype float64; labels must be integers: convert the array",
         f"labels '{arrays['c'].path}': dtype float32; labels must be integers: convert the array",
     ]
+
+
+def test_unknown_value_that_is_a_class():
+    data = {"type": "SemanticArray", "path": "a.zarr", "values": {"mito": 1, "er": [2, 255]}, "unknown": 255}
+    with pytest.raises(ConfigError) as caught:
+        structure(data, LabelSource)
+    assert caught.value.problems == ("unknown: must not be a value of a class, got 255, which is 'er'",)
 
 
 def test_open_labels_pickle(store):
