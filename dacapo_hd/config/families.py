@@ -36,7 +36,9 @@ def type_name(cls: Class) -> str:
 
 def builtin_types(declared: Class) -> dict[str, Class]:
     """Return the built-ins that a field of the class `declared` may hold, by short name, in alphabetical order."""
-    found = [cls for module in _modules(declared, "attrs") for cls in _public_types(module, declared)]
+    found = [
+        cls for module in _modules(declared, r"^@attrs?\.|^@(frozen|define)") for cls in _public_types(module, declared)
+    ]
     return {cls.__name__: cls for cls in sorted(found, key=lambda cls: cls.__name__)}
 
 

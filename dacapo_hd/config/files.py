@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import yaml
 
 from dacapo_hd.config.problems import Problem, Problems
-from dacapo_hd.errors import UserError, suggestion
+from dacapo_hd.errors import UserError
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 
@@ -68,9 +69,11 @@ def read_yaml(path: Path) -> Any:
 def similar_file(path: Path) -> str:
     """Suggest a file of the same folder for one that does not exist."""
     try:
-        return suggestion(path.name, [entry.name for entry in path.parent.iterdir()])
+        names = {entry.stem: entry.name for entry in path.parent.iterdir()}
     except (OSError, ValueError):
         return ""
+    near = difflib.get_close_matches(path.stem, names, n=1)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def is_file(path: Path) -> bool:

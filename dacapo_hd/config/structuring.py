@@ -86,7 +86,7 @@ class Structurer:
         if isinstance(value, Deferred):
             if value.base is MISSING:
                 value = value.applied_to(None)
-            elif not any(map(_is_section, [cls, *get_args(cls)])):
+            elif not any(map(_is_section, get_args(cls) if _is_union(cls) else [cls])):
                 raise not_a_section(value.overrides[0])
         return self._converter.structure(value, cls)
 
@@ -101,7 +101,7 @@ class Structurer:
         for matches, hook in (
             (lambda cls: cls is Any, lambda value, _: value),
             (lambda cls: _origin(cls) is Literal, scalars.literal),
-            (lambda cls: _origin(cls) in (Union, types.UnionType), self._union),
+            (_is_union, self._union),
             (lambda cls: _origin(cls) in (tuple, list, Sequence), self._sequence),
             (lambda cls: _origin(cls) in (dict, Mapping), self._mapping),
             (_is_section, self._section),
@@ -231,6 +231,10 @@ class Structurer:
 
 def _origin(cls: Any) -> Any:
     return get_origin(cls) or cls
+
+
+def _is_union(cls: Any) -> bool:
+    return _origin(cls) in (Union, types.UnionType)
 
 
 def _is_section(cls: Any) -> bool:

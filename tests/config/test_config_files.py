@@ -155,6 +155,7 @@ class TestOverrides:
             ("task.scale_nm=-80", "--set: task.scale_nm: must be > 0, got -80.0"),
             ("task.scale_nm.x=1", "--set: task.scale_nm.x: unknown field; its parent is a single value"),
             ("task.classes.0.x=1", "--set: task.classes.0.x: unknown field; its parent is a single value"),
+            ("others=[x.yaml]", "--set: others.0: no such file 'experiments/runs/x.yaml'"),
             ("trainer.iterations=ten", "--set: trainer.iterations: expected an integer, got 'ten'"),
             ("trainer.iterations.x=1", "--set: trainer.iterations.x: unknown field; its parent is a single value"),
             ("datasplit.train.2.weight=2", "--set: datasplit.train.2: no such entry; the list has 2, counted from 0"),
@@ -170,6 +171,12 @@ class TestOverrides:
     )
     def test_mistakes(self, run_file: Path, override: str, message: str) -> None:
         assert problems_of(run_file, override) == [message]
+
+    def test_a_text_where_a_list_should_be(self, run_file: Path) -> None:
+        run_file.write_text("task: ../tasks/hot.yaml\narchitecture: {}\nothers: x.yaml\n")
+        assert problems_of(run_file, "others.0.scale_nm=3") == [
+            "--set: others.0: unknown field; its parent is a single value"
+        ]
 
     def test_a_mistake_in_a_file_that_the_command_line_names(self, run_file: Path) -> None:
         write("bad.yaml", "type: Distance\nclases: [a]\n")

@@ -57,4 +57,5 @@ def test_one_line_per_problem(path: tuple[Any, ...], value: Any, changes: list[s
         structure(data, Experiment, "run.yaml", changes)
     except ConfigError as error:
         assert error.problems
+        assert "Deferred" not in str(error)
         assert all(line.startswith(("run.yaml: ", "--set: ")) and "\n" not in line for line in error.problems)
