@@ -43,9 +43,9 @@ class Datasplit(Component, ABC):
     def crops(self, part: Part) -> tuple[Crop, ...]:
         """Return the crops of one part."""
 
-    @abstractmethod
     def where(self, part: Part) -> str:
         """Tell the user where crops of a part are to be added."""
+        return f"{type(self).__name__} must give at least one"
 
     def intensity_range_for(self, dtype: np.dtype[Any]) -> tuple[float, float]:
         """Return the intensities that become -1 and 1; UserError if it is not given and the dtype does not tell."""

@@ -11,7 +11,7 @@ from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
 from dacapo_hd.labels.scheme import ClassScheme
 
 _CODES = 3
-_MOST_KEYS = 1 << 16
+_MOST_KEYS = 1 << 12
 
 
 def derive(
