@@ -43,8 +43,8 @@ class GeometricAugment(Augment):
 class Space:
     """What the geometric augmentations must know of a sample.
 
-    `planar` says that a sample is one section, so that nothing may move along z. `extent_nm` is the size of the box
-    around the sample's centre in which the map is needed.
+    `planar` says that the network looks at single sections, so that nothing may move along z. `extent_nm` is the
+    size of the box around the sample's centre in which the map is needed.
     """
 
     voxel_size_nm: tuple[float, ...]

@@ -7,7 +7,7 @@ import multiprocessing
 import traceback
 from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -56,7 +56,6 @@ def make_loader(
     check_crops(crops, task, architecture)
     windows = Windows.of(architecture, task, crops[0].raw_grid.voxel_size_nm)
     locator = Locator.of(sampling.locations, crops, windows.output.shape, sampling.min_known)
-    _keep_in_memory(crops, sampling.cache_gib * 2**30)
     source = BatchSource(locator, task, sampling, windows, batch_size, seed)
     return BatchLoader(source, workers, sampling.prefetch, first_batch)
 
@@ -133,7 +132,7 @@ class Failure:
         text = "".join(traceback.format_exception(error))
         return cls(error.problems if isinstance(error, UserError) else None, text)
 
-    def throw(self) -> None:
+    def throw(self) -> NoReturn:
         """Raise UserError for what the user can mend, else WorkerError with the worker's traceback."""
         worker = WorkerError(f"a data worker failed:\n{self.trace}")
         if self.problems is None:
@@ -175,18 +174,6 @@ class BatchSource:
         return Batch(torch.from_numpy(np.stack([sample.raw for sample in samples])), targets)
 
 
-def _keep_in_memory(crops: Sequence[OpenCrop], budget_bytes: float) -> None:
-    """Let crops keep labels, then raw, once read, as far as the budget of a process goes."""
-    left = budget_bytes
-    for crop in crops:
-        raw, labels = crop.memory()
-        keeps_labels = labels <= left
-        left -= labels * keeps_labels
-        keeps_raw = raw <= left
-        left -= raw * keeps_raw
-        crop.keep(raw=keeps_raw, labels=keeps_labels)
-
-
 def _start(source: BatchSource, workers: int, prefetch: int, numbers: Iterator[int]) -> Any:
     import torch
     from torch.utils.data import DataLoader
@@ -199,7 +186,7 @@ def _start(source: BatchSource, workers: int, prefetch: int, numbers: Iterator[i
     loader: Any = DataLoader(
         source,  # type: ignore[arg-type]
         batch_size=None,
-        sampler=numbers,  # type: ignore[arg-type]
+        sampler=numbers,
         num_workers=workers,
         prefetch_factor=prefetch,
         multiprocessing_context=context,
@@ -223,5 +210,5 @@ def _prepare_worker(number: int) -> None:
         dask.config.set(scheduler="synchronous")
 
 
-def _unchanged(batch: Batch | Failure) -> Batch | Failure:
+def _unchanged(batch: Any) -> Any:
     return batch

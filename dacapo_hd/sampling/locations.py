@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.errors import UserError
-from dacapo_hd.labels.block import ABSENT, PRESENT, LabelBlock
+from dacapo_hd.labels.block import LabelBlock
 
 if TYPE_CHECKING:
     from dacapo_hd.datasplits import OpenCrop
@@ -43,10 +43,10 @@ class Occupancy:
         cell = _cell(shape)
         counts = np.zeros((1 + 2 * len(crop.classes), *_cells(shape, cell)), np.uint32)
         for begin, end in _blocks(shape, cell):
-            block = crop.read_labels(crop.label_grid.roi_of(begin, np.subtract(end, begin)))
-            where = tuple(slice(a // c, -(-b // c)) for a, b, c in zip(begin, end, cell, strict=True))
+            block = crop.read_labels(crop.label_grid.roi_of(begin, [b - a for a, b in zip(begin, end, strict=True)]))
+            z, y, x = (slice(a // c, -(-b // c)) for a, b, c in zip(begin, end, cell, strict=True))
             for index, layer in enumerate(_layers(block)):
-                counts[(index, *where)] = _count(layer, cell)
+                counts[index, z, y, x] = _count(layer, cell)
         return cls(cell, counts, tuple(int(n) for n in counts.sum(axis=(1, 2, 3), dtype=np.int64)))
 
     def draw(self, layer: int, rng: np.random.Generator) -> tuple[int, ...]:
@@ -171,10 +171,10 @@ def _place(voxel: int, size: int, extent: int, rng: np.random.Generator) -> int:
 
 def _layers(block: LabelBlock) -> Iterator[NDArray[np.bool_]]:
     """Yield the masks in the order of `Occupancy.counts`."""
-    yield block.known.any(axis=0)
-    for value in (PRESENT, ABSENT):
-        for code in block.code:
-            yield code == value
+    known: NDArray[np.bool_] = np.any(block.known, axis=0)
+    yield known
+    yield from block.present
+    yield from block.absent
 
 
 def _cell(shape: Sequence[int]) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ own number, never from the global generators, which these nodes do not even touc
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import gunpowder as gp
@@ -18,7 +19,7 @@ from dacapo_hd.geometry import nm
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.sampling.augment import GeometricAugment, Geometry, IntensityAugment, Space
 from dacapo_hd.sampling.locations import Locator
-from dacapo_hd.sampling.warp import Box, Warp, orient, oriented_box, resample_linear, resample_nearest
+from dacapo_hd.sampling.warp import Box, Warp, orient, oriented_box
 from dacapo_hd.tasks.base import Task
 
 RAW = gp.ArrayKey("RAW")
@@ -39,6 +40,12 @@ class SampleRequest(gp.BatchRequest):
     def __init__(self, seed: int, index: int) -> None:
         self.entropy = (seed, index)
         super().__init__(random_seed=int(np.random.SeedSequence(self.entropy).generate_state(1)[0]))
+
+    def copy(self) -> SampleRequest:
+        """Copy as far as nodes change requests; gunpowder copies each Roi, several times per node."""
+        twin = copy.copy(self)
+        twin.array_specs = {key: copy.copy(spec) for key, spec in self.array_specs.items()}
+        return twin
 
     def generator(self, stream: int) -> np.random.Generator:
         """Return the generator of the node with the number `stream`."""
@@ -139,30 +146,29 @@ class MoveVoxels(_KeepsGlobalState, gp.BatchFilter):
     Flips and transpositions alone only reorder voxels.
     """
 
-    def __init__(self, augments: Sequence[tuple[int, GeometricAugment]], sample: Box) -> None:
+    def __init__(self, augments: Sequence[tuple[int, GeometricAugment]], sample: Box, planar: bool) -> None:
         self.augments = augments
+        self.planar = planar
         self.twice_centre = tuple(a + b - 1 for a, b in zip(sample.begin, sample.end, strict=True))
-        self.planar = sample.shape[0] == 1
 
     def provide(self, request: SampleRequest) -> gp.Batch:
         voxel_size = self.spec[RAW].voxel_size
         boxes = {key: _box(request[key].roi, voxel_size) for key in (RAW, LABELS, INSTANCES)}
-        geometry = self._draw(request, boxes[RAW].union(boxes[LABELS]), nm(voxel_size))
-        wanted = boxes
-        warp = None
-        if not geometry.exact:
-            warp = Warp(geometry, boxes[RAW].union(boxes[LABELS]), self.twice_centre, nm(voxel_size))
-            wanted = {key: warp.source(box) for key, box in boxes.items()}
+        around = boxes[RAW].union(boxes[LABELS])
+        geometry = self._draw(request, around, nm(voxel_size))
+        warp = None if geometry.exact else Warp(geometry, around, self.twice_centre, nm(voxel_size))
         upstream = request.copy()
-        for key, box in wanted.items():
-            upstream[key].roi = box_roi(oriented_box(box, geometry.orientation, self.twice_centre), voxel_size)
-        batch = self.get_upstream_provider().request_batch(upstream)
-        positions = warp.positions() if warp else None
+        sources = {}
         for key, box in boxes.items():
-            data = orient(batch[key].data, geometry.orientation)
-            if warp is not None:
-                look_up = resample_linear if key == RAW else resample_nearest
-                data = look_up(data, wanted[key], warp.part(positions, box))
+            sources[key] = warp.source(box) if warp else oriented_box(box, geometry.orientation, self.twice_centre)
+            upstream[key].roi = box_roi(sources[key], voxel_size)
+        batch = self.get_upstream_provider().request_batch(upstream)
+        for key, box in boxes.items():
+            data = batch[key].data
+            if warp is None:
+                data = orient(data, geometry.orientation)
+            else:
+                data = (warp.linear if key == RAW else warp.nearest)(data, sources[key], box)
             batch[key].data = data
             batch[key].spec.roi = request[key].roi
         return batch

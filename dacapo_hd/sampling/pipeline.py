@@ -49,11 +49,15 @@ class Sample:
 
 @attrs.frozen
 class Windows:
-    """The input and output windows, in voxels from the input's first voxel, and the labels' context."""
+    """The input and output windows, in voxels from the input's first voxel, and the labels' context.
+
+    `planar`: the network looks at single sections, so nothing may move along z.
+    """
 
     input: Box
     output: Box
     context_vx: tuple[int, ...]
+    planar: bool
 
     @classmethod
     def of(cls, architecture: Architecture, task: Task, voxel_size_nm: Sequence[float]) -> Windows:
@@ -67,7 +71,8 @@ class Windows:
         context = [math.ceil(task.context_nm / size) for size in voxel_size_nm]
         if task.context_axes == "yx":
             context[0] = 0
-        return cls(Box((0, 0, 0), shape), Box(begin, output), tuple(context))
+        planar = shape[0] == 1 or architecture.context_vx[0] == 0
+        return cls(Box((0, 0, 0), shape), Box(begin, output), tuple(context), planar)
 
 
 def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architecture) -> None:
@@ -110,12 +115,13 @@ class SamplePipeline:
         self.task = task
         self.windows = windows
         self.seed = seed
-        pipeline = tuple(CropSource(crop) for crop in locator.crops) + ChooseLocation(locator, windows.output)
+        sources = tuple(CropSource(crop) for crop in locator.crops)
+        pipeline: gp.Pipeline = sources + ChooseLocation(locator, windows.output)  # type: ignore[operator, unused-ignore]
         # stream 0 draws locations
         numbered = list(enumerate(sampling.augments, start=1))
         geometric = [(stream, augment) for stream, augment in numbered if isinstance(augment, GeometricAugment)]
         if geometric:
-            pipeline += MoveVoxels(geometric, windows.input)
+            pipeline += MoveVoxels(geometric, windows.input, windows.planar)
         intensity = [(stream, augment) for stream, augment in numbered if isinstance(augment, IntensityAugment)]
         if intensity:
             pipeline += ChangeIntensity(intensity)

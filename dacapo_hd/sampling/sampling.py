@@ -6,7 +6,7 @@ from typing import Literal
 
 import attrs
 
-from dacapo_hd.config import fraction, non_negative, positive
+from dacapo_hd.config import fraction, positive
 from dacapo_hd.sampling.augment import Augment
 from dacapo_hd.sampling.geometric import Mirror, Transpose
 from dacapo_hd.sampling.intensity import Gamma, IntensityScaleShift, Noise
@@ -19,11 +19,10 @@ class Sampling:
     `locations`: the output holds any voxel of the label volumes (`uniform`), one that is known for some class
     (`known`), or one of a class drawn evenly, as often present as absent (`balanced`). `min_known`: the fraction of
     the output's voxels that must be known for some class, before augmentation. `prefetch`: batches that each worker
-    holds ready. `cache_gib`: what each process may hold of the crops in memory.
+    holds ready.
     """
 
     locations: Literal["uniform", "known", "balanced"] = "known"
     min_known: float = attrs.field(default=0.0, validator=fraction)
     augments: tuple[Augment, ...] = (Mirror(), Transpose(), IntensityScaleShift(), Gamma(), Noise())
     prefetch: int = attrs.field(default=2, validator=positive)
-    cache_gib: float = attrs.field(default=1.0, validator=non_negative)

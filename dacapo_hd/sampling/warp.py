@@ -1,21 +1,21 @@
-"""One resampling for rotation, scale and elastic deformation: a coarse lattice, one upsampling, one lookup.
+"""One resampling for all geometric augmentations of a sample.
 
-All positions are voxel indices along z, y, x; boxes are (begin, shape).
+The map is evaluated on a coarse lattice; one pass over the output interpolates positions between lattice points and
+looks the data up. All positions are voxel indices along z, y, x.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import attrs
+import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
 from dacapo_hd.sampling.augment import Geometry
 
+# a power of two, so that interpolation between lattice points is exact where nothing is moved
 STEP_VX = 8
 
 
@@ -48,106 +48,172 @@ def oriented_box(box: Box, orientation: NDArray[np.float64], twice_centre: tuple
     even size, the centre moves by half a voxel.
     """
     begin, shape = [], []
-    for source, row in enumerate(orientation):
+    centres = _source_twice_centre(orientation, twice_centre)
+    for row, centre in zip(orientation, centres, strict=True):
         axis = int(np.flatnonzero(row)[0])
         low = 2 * box.begin[axis] - twice_centre[axis]
         high = low + 2 * (box.shape[axis] - 1)
-        centre = twice_centre[source] + (twice_centre[source] - twice_centre[axis]) % 2
         begin.append(((low if row[axis] > 0 else -high) + centre) // 2)
         shape.append(box.shape[axis])
     return Box(tuple(begin), tuple(shape))
 
 
-def orient(data: NDArray[np.generic], orientation: NDArray[np.float64]) -> NDArray[np.generic]:
+def _source_twice_centre(orientation: NDArray[np.float64], twice_centre: tuple[int, ...]) -> tuple[int, ...]:
+    axes = [int(np.flatnonzero(row)[0]) for row in orientation]
+    return tuple(c + (c - twice_centre[axis]) % 2 for c, axis in zip(twice_centre, axes, strict=True))
+
+
+def orient(data: NDArray[Any], orientation: NDArray[np.float64]) -> NDArray[Any]:
     """Bring data (c, z, y, x) of an `oriented_box` into the sample's axes; contiguous."""
     order = [int(np.flatnonzero(column)[0]) for column in orientation.T]
     turned = data.transpose(0, *(1 + axis for axis in order))
-    backwards = [1 + axis for axis, column in enumerate(orientation.T) if column.sum() < 0]
+    backwards = tuple(1 + axis for axis, column in enumerate(orientation.T) if column.sum() < 0)
     return np.ascontiguousarray(np.flip(turned, backwards))
 
 
 class Warp:
-    """The smooth part of a geometry on a box, as positions in the volume on a coarse lattice over the box.
+    """A geometry on a box: the position in the volume of every `STEP_VX`-th voxel.
 
-    Between lattice points positions are interpolated linearly: exact for the linear part, and for displacements
-    that are smooth over `STEP_VX` voxels nearly so.
+    In between positions are interpolated linearly: exact for the linear part, and nearly so for displacements that
+    are smooth over `STEP_VX` voxels.
     """
 
     def __init__(
         self, geometry: Geometry, box: Box, twice_centre: tuple[int, ...], voxel_size_nm: tuple[float, ...]
     ) -> None:
-        self.box = box
-        centre = np.array(twice_centre) / 2
-        size = np.array(voxel_size_nm)
-        axes = [
-            (np.linspace(b, b + n - 1, 1 if n == 1 else math.ceil((n - 1) / STEP_VX) + 1) - c) * v
-            for b, n, c, v in zip(box.begin, box.shape, centre, size, strict=True)
+        self._box = box
+        axes: list[NDArray[np.float64]] = [
+            (np.arange(b, b + n + STEP_VX, STEP_VX) - c / 2) * v
+            for b, n, c, v in zip(box.begin, box.shape, twice_centre, voxel_size_nm, strict=True)
         ]
         still = np.stack(np.meshgrid(*axes, indexing="ij"))
-        moved = np.tensordot(geometry.linear, still, axes=1)
+        moved: NDArray[np.float64] = np.tensordot(geometry.linear, still, axes=1)
         for displacement in geometry.displacements:
-            moved += displacement.at(axes)
-        in_plane = np.abs(moved[0] - still[0]).max() < 1e-6 * size[0]
-        constant = all((d.values_nm == d.values_nm[:, :1]).all() for d in geometry.displacements)
-        column = geometry.linear[1:, 0]
-        self.planar = bool(in_plane and constant and not column.any())
-        if self.planar:
-            moved[0] = still[0]
-        self.lattice = moved / size[:, None, None, None] + centre[:, None, None, None]
+            moved = moved + displacement.at(axes)
+        offset_vx = np.tensordot(geometry.orientation, moved / np.reshape(voxel_size_nm, (3, 1, 1, 1)), axes=1)
+        centre = np.reshape(_source_twice_centre(geometry.orientation, twice_centre), (3, 1, 1, 1)) / 2
+        # voxels that are not moved come out as whole numbers, so that they need no neighbours
+        self._lattice = np.round(offset_vx + centre, 6).astype(np.float32)
 
     def source(self, box: Box) -> Box:
         """Return the box of the volume that the voxels of `box`, a part of the warp's box, come from."""
-        parts = []
-        for part, n, count in zip(box.slices_in(self.box), self.box.shape, self.lattice.shape[1:], strict=True):
-            per_voxel = (count - 1) / max(1, n - 1)
-            parts.append(slice(math.floor(part.start * per_voxel), math.ceil((part.stop - 1) * per_voxel) + 1))
-        points = self.lattice[(slice(None), *parts)].reshape(3, -1)
-        # 1e-3 voxels cover the rounding of float32 positions
-        begin = np.floor(points.min(axis=1) - 1e-3).astype(int)
-        end = np.ceil(points.max(axis=1) + 1e-3).astype(int) + 1
-        if self.planar:
-            begin[0], end[0] = box.begin[0], box.end[0]
+        points = self._lattice
+        for axis, part in enumerate(box.slices_in(self._box), start=1):
+            # inside of a cell of the lattice positions lie between those at its corners
+            first = -(-part.start // STEP_VX) * STEP_VX
+            corners = np.unique([part.start, *range(first, part.stop, STEP_VX), part.stop - 1])
+            whole, rest = np.divmod(corners, STEP_VX)
+            share = np.expand_dims((rest / STEP_VX).astype(np.float32), tuple(range(1, 4 - axis)))
+            low, high = points.take(whole, axis), points.take(whole + 1, axis)
+            points = low + (high - low) * share
+        flat = points.reshape(3, -1)
+        begin, end = np.floor(flat.min(axis=1)).astype(int), np.ceil(flat.max(axis=1)).astype(int) + 1
         return Box(tuple(begin.tolist()), tuple((end - begin).tolist()))
 
-    def positions(self) -> Tensor:
-        """Return the position in the volume of every voxel of the box: float32 (3, z, y, x), or (2, y, x) if planar."""
-        if self.planar:
-            return _upsample(torch.from_numpy(self.lattice[1:, 0].astype(np.float32)), self.box.shape[1:], "bilinear")
-        return _upsample(torch.from_numpy(self.lattice.astype(np.float32)), self.box.shape, "trilinear")
+    def linear(self, data: NDArray[np.float32], source: Box, box: Box) -> NDArray[np.float32]:
+        """Interpolate data (c, z, y, x) of the box `source` at the positions of the voxels of `box`."""
+        out = np.empty((len(data), *box.shape), np.float32)
+        _linear(_flat(data), source.shape, self._lattice_from(source), self._start(box), out)
+        return out
 
-    def part(self, positions: Tensor, box: Box) -> Tensor:
-        """Return the positions of the voxels of a box inside the warp's box."""
-        where = box.slices_in(self.box)
-        return positions[(slice(None), *where[-(positions.ndim - 1) :])]
+    def nearest(self, data: NDArray[Any], source: Box, box: Box) -> NDArray[Any]:
+        """Give each voxel of `box` the value of data (c, z, y, x) at the voxel nearest to its position."""
+        out = np.empty((len(data), *box.shape), data.dtype)
+        if len(data):
+            _nearest(_flat(data), source.shape, self._lattice_from(source), self._start(box), out)
+        return out
 
+    def _lattice_from(self, source: Box) -> NDArray[np.float32]:
+        return self._lattice - np.array(source.begin, np.float32).reshape(3, 1, 1, 1)
 
-def _upsample(lattice: Tensor, shape: tuple[int, ...], mode: str) -> Tensor:
-    return functional.interpolate(lattice[None], size=shape, mode=mode, align_corners=True)[0]
-
-
-def resample_linear(data: NDArray[np.float32], source: Box, positions: Tensor) -> NDArray[np.float32]:
-    """Look data (c, z, y, x) of the box `source` up at the positions, linearly."""
-    dims = len(positions)
-    begin, shape = source.begin[-dims:], source.shape[-dims:]
-    grid = torch.empty((*positions.shape[1:], dims))
-    for axis in range(dims):
-        span = max(1, shape[axis] - 1)
-        # grid_sample wants x first, and -1..1 between the centres of the first and last voxel
-        torch.mul(positions[axis], 2 / span, out=grid[..., dims - 1 - axis])
-        grid[..., dims - 1 - axis].sub_(begin[axis] * 2 / span + 1)
-    image = torch.from_numpy(data).reshape(1, -1, *shape)
-    found = functional.grid_sample(image, grid[None], mode="bilinear", padding_mode="border", align_corners=True)
-    lead = data.shape[: data.ndim - dims]
-    return found.reshape(*lead, *positions.shape[1:]).numpy()
+    def _start(self, box: Box) -> tuple[int, int, int]:
+        z, y, x = box.slices_in(self._box)
+        return z.start, y.start, x.start
 
 
-def resample_nearest(data: NDArray[np.generic], source: Box, positions: Tensor) -> NDArray[np.generic]:
-    """Look data (c, z, y, x) of the box `source` up at the voxels nearest to the positions."""
-    dims = len(positions)
-    flat = torch.zeros(positions.shape[1:], dtype=torch.int32)
-    for position, begin, size in zip(positions, source.begin[-dims:], source.shape[-dims:], strict=True):
-        index = position.sub(begin).round_().clamp_(0, size - 1).to(torch.int32)
-        flat.mul_(size).add_(index)
-    lead = data.shape[: data.ndim - dims]
-    table = data.reshape(math.prod(lead), -1)
-    return np.take(table, flat.numpy(), axis=1).reshape(*lead, *positions.shape[1:])
+def _flat(data: NDArray[Any]) -> NDArray[Any]:
+    return np.ascontiguousarray(data).reshape(len(data), -1)
+
+
+@numba.njit(cache=True)
+def _row(lattice: NDArray[np.float32], z: int, y: int, row: NDArray[np.float32]) -> None:
+    """Interpolate the lattice's positions (3, z, y, x) at a row of voxels, for each lattice point along x."""
+    k, j = z // STEP_VX, y // STEP_VX
+    fz, fy = np.float32(z % STEP_VX) / np.float32(STEP_VX), np.float32(y % STEP_VX) / np.float32(STEP_VX)
+    for axis in range(3):
+        for i in range(row.shape[1]):
+            low = lattice[axis, k, j, i] + (lattice[axis, k, j + 1, i] - lattice[axis, k, j, i]) * fy
+            high = lattice[axis, k + 1, j, i] + (lattice[axis, k + 1, j + 1, i] - lattice[axis, k + 1, j, i]) * fy
+            row[axis, i] = low + (high - low) * fz
+
+
+@numba.njit(cache=True)
+def _position(row: NDArray[np.float32], axis: int, x: int, size: int) -> np.float32:
+    """Return the position of voxel x of a row along an axis, inside of 0..size-1."""
+    i = x // STEP_VX
+    share = np.float32(x % STEP_VX) / np.float32(STEP_VX)
+    position = row[axis, i] + (row[axis, i + 1] - row[axis, i]) * share
+    return min(max(position, np.float32(0)), np.float32(size - 1))
+
+
+@numba.njit(cache=True)
+def _bilinear(
+    values: NDArray[np.float32], first: np.uint64, dy: np.uint64, dx: np.uint64, fy: np.float32, fx: np.float32
+) -> np.float32:
+    low = values[first] + (values[first + dx] - values[first]) * fx
+    high = values[first + dy] + (values[first + dy + dx] - values[first + dy]) * fx
+    return low + (high - low) * fy
+
+
+@numba.njit(cache=True)
+def _linear(
+    data: NDArray[np.float32],
+    shape: tuple[int, int, int],
+    lattice: NDArray[np.float32],
+    start: tuple[int, int, int],
+    out: NDArray[np.float32],
+) -> None:
+    depth, height, width = shape
+    row = np.empty((3, lattice.shape[3]), np.float32)
+    for z in range(out.shape[1]):
+        for y in range(out.shape[2]):
+            _row(lattice, start[0] + z, start[1] + y, row)
+            for x in range(out.shape[3]):
+                pz = _position(row, 0, start[2] + x, depth)
+                py = _position(row, 1, start[2] + x, height)
+                px = _position(row, 2, start[2] + x, width)
+                z0, y0, x0 = int(pz), int(py), int(px)
+                fz, fy, fx = pz - np.float32(z0), py - np.float32(y0), px - np.float32(x0)
+                # unsigned: numba tests signed indices for being negative
+                first = np.uint64((z0 * height + y0) * width + x0)
+                # a position on the last voxel has no neighbour beyond
+                dz = np.uint64(height * width if fz > 0 else 0)
+                dy = np.uint64(width if fy > 0 else 0)
+                dx = np.uint64(1 if fx > 0 else 0)
+                for c in range(len(data)):
+                    near = _bilinear(data[c], first, dy, dx, fy, fx)
+                    far = _bilinear(data[c], first + dz, dy, dx, fy, fx)
+                    out[c, z, y, x] = near + (far - near) * fz
+
+
+@numba.njit(cache=True)
+def _nearest(
+    data: NDArray[Any],
+    shape: tuple[int, int, int],
+    lattice: NDArray[np.float32],
+    start: tuple[int, int, int],
+    out: NDArray[Any],
+) -> None:
+    depth, height, width = shape
+    half = np.float32(0.5)
+    row = np.empty((3, lattice.shape[3]), np.float32)
+    for z in range(out.shape[1]):
+        for y in range(out.shape[2]):
+            _row(lattice, start[0] + z, start[1] + y, row)
+            for x in range(out.shape[3]):
+                pz = int(_position(row, 0, start[2] + x, depth) + half)
+                py = int(_position(row, 1, start[2] + x, height) + half)
+                px = int(_position(row, 2, start[2] + x, width) + half)
+                voxel = np.uint64((pz * height + py) * width + px)
+                for c in range(len(data)):
+                    out[c, z, y, x] = data[c, voxel]
