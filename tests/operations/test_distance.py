@@ -178,6 +178,11 @@ def test_a_present_voxel_without_an_id_may_be_any_instance():
     assert row_interval([A, P, P, P, P], [0, 1, 1, 0, 0]) == [(-1, -1), (1, 1), (1, 3), (1, 5), (1, 7)]
 
 
+def test_another_instance_nearer_than_anything_unknown_settles_the_distance():
+    P, U = PRESENT, UNKNOWN
+    assert [high for _, high in row_interval([P, P, P, P, U], [1, 1, 2, 2, 0])] == [3, 1, 1, np.inf, np.inf]
+
+
 def test_ids_up_to_the_largest_are_told_apart():
     top = 2**32 - 1
     highs = [high for _, high in row_interval([ABSENT, PRESENT, PRESENT], [0, top, top - 1])]

@@ -107,6 +107,14 @@ def test_a_known_voxel_next_to_an_unknown_one_has_no_exact_target(ball, make_blo
     assert weight[20, 20, 27] == 1
 
 
+def test_an_unknown_voxel_has_no_exact_target_even_with_narrow_bounds(ball, make_block):
+    known = np.ones(ball.shape, bool)
+    known[20, 20, 29] = False
+    low, high, weight = bounds(Distance(("mito",), scale_nm=1e4).targets(make_block(ball, known))["distance"])
+    assert high[20, 20, 29] - low[20, 20, 29] < 0.01
+    assert weight[20, 20, 29] == 0
+
+
 def test_interval_supervision_learns_from_an_exclusive_class(make_block):
     known = np.zeros((40, 40, 40), bool)
     known[10:30, 10:30, 10:30] = True
