@@ -20,6 +20,7 @@ POOLING: Makes = {2: nn.MaxPool2d, 3: nn.MaxPool3d}
 BATCH_NORM: Makes = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 INSTANCE_NORM: Makes = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 ACTIVATION: Makes = {"relu": nn.ReLU, "leaky_relu": nn.LeakyReLU, "elu": nn.ELU}
+LAYOUT = {2: torch.channels_last, 3: torch.channels_last_3d}
 GROUPS = 8
 
 
@@ -122,14 +123,18 @@ class UNetModule(nn.Module):
             ConvPass(config, 2 * fmaps[level], out[level], kernels) for level, kernels in enumerate(config.kernels_up)
         )
 
+        # convolutions compute in this layout; on a CPU, not to copy in and out of it makes them 1.1 to 2 times faster
+        self.to(memory_format=LAYOUT[self.dims])  # type: ignore[call-overload]
+
     def forward(self, image: Tensor) -> list[list[Tensor]]:
         if self.dims == 3:
             return [self._levels(image)]
-        batch, channels, sections, *_ = image.shape
+        batch, channels, sections = image.shape[:3]
         planes = image.transpose(1, 2).reshape(batch * sections, channels, *image.shape[3:])
-        return [[maps.view(batch, sections, *maps.shape[1:]).transpose(1, 2) for maps in self._levels(planes)]]
+        return [[maps.reshape(batch, sections, *maps.shape[1:]).transpose(1, 2) for maps in self._levels(planes)]]
 
     def _levels(self, features: Tensor) -> list[Tensor]:
+        features = features.contiguous(memory_format=LAYOUT[self.dims])
         skips = []
         for down, pool in zip(self.down, self.pool, strict=False):
             skips.append(down(features))

@@ -21,7 +21,7 @@ from dacapo_hd.segmentation.base import Prediction
 
 __all__ = ["create_prediction", "predict", "predict_in_memory", "read_prediction"]
 
-MEMORY_BYTES = 2**30
+MEMORY_BYTES = 2**31
 
 
 def predict(
@@ -31,7 +31,7 @@ def predict(
     roi: Roi,
     intensity_range: tuple[float, float],
     block_shape_vx: Sequence[int] | None = None,
-    memory_bytes: int = MEMORY_BYTES,
+    memory_bytes: float = MEMORY_BYTES,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Predict an ROI (femtometres) of `source` into `target` (channel, z, y, x), uint8 or float32, block by block.
@@ -40,10 +40,10 @@ def predict(
     networks downsample on one grid that begins at the source's first voxel. Context comes from the source, also from
     beyond the ROI; where the source ends it is reflected (repeatedly where it is shorter than the context).
 
-    Blocks are as large as `memory_bytes` allow, unless `block_shape_vx` gives their output; a network that is not
-    block-independent gets the blocks it was trained with. `progress` is called with the number of blocks done and of
-    all. Raises UserError for volumes that do not fit each other and values that are not finite; what reading and
-    writing raise passes through.
+    Blocks are as large as `memory_bytes` (of the network's feature maps) allow, unless `block_shape_vx` gives their
+    output; a network that is not block-independent gets the blocks it was trained with. `progress` is called with the
+    number of blocks done and of all. Raises UserError for volumes that do not fit each other and values that are not
+    finite; what reading and writing raise passes through.
     """
     job = _Job(predictor, source, target, intensity_range)
     job.check(roi)
@@ -113,7 +113,7 @@ class _Job:
         origin = tuple((self.target.grid.offset - self.source.grid.offset) / self.source.grid.voxel_size)
         return Layout(begin, end, self.predictor.step_vx, self.target.chunk_shape_vx, origin)
 
-    def block_shape(self, roi: Roi, memory_bytes: int) -> Shape:
+    def block_shape(self, roi: Roi, memory_bytes: float) -> Shape:
         from dacapo_hd.architectures.sizes import bytes_per_input_voxel
 
         architecture = self.predictor.architecture

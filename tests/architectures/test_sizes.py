@@ -37,7 +37,7 @@ def test_memory_of_a_training_step_is_counted_by_hand():
     largest = 4 * fine * (4 + 2)
     assert memory_estimate_bytes(TINY, 1) == 16 * parameter_count(TINY) + kept + largest
     assert memory_estimate_bytes(TINY, 3) == 16 * parameter_count(TINY) + 3 * (kept + largest)
-    assert bytes_per_input_voxel(TINY) == pytest.approx(kept / fine)
+    assert bytes_per_input_voxel(TINY) == pytest.approx(1.5 * kept / fine)
 
 
 def test_network_names_the_predictions_of_its_head():
