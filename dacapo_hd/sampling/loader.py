@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from dacapo_hd.architectures.base import Architecture
     from dacapo_hd.datasplits import OpenCrop
-    from dacapo_hd.sampling.locations import Locator
-    from dacapo_hd.sampling.pipeline import SamplePipeline, Windows
+    from dacapo_hd.sampling.pipeline import Recipe, SamplePipeline
     from dacapo_hd.tasks.base import Task
 
 
@@ -50,13 +49,9 @@ def make_loader(
 
     With `workers` = 0 they are made in this process. UserError when the crops do not suit.
     """
-    from dacapo_hd.sampling.locations import Locator
-    from dacapo_hd.sampling.pipeline import Windows, check_crops
+    from dacapo_hd.sampling.pipeline import Recipe
 
-    check_crops(crops, task, architecture)
-    windows = Windows.of(architecture, task, crops[0].raw_grid.voxel_size_nm)
-    locator = Locator.of(sampling.locations, crops, windows.output.shape, sampling.min_known)
-    source = BatchSource(locator, task, sampling, windows, batch_size, seed)
+    source = BatchSource(Recipe.of(crops, task, architecture, sampling, seed), batch_size)
     return BatchLoader(source, workers, sampling.prefetch, first_batch)
 
 
@@ -143,10 +138,8 @@ class Failure:
 class BatchSource:
     """Makes batches by number; picklable, builds its pipeline once per process."""
 
-    def __init__(
-        self, locator: Locator, task: Task, sampling: Sampling, windows: Windows, batch_size: int, seed: int
-    ) -> None:
-        self._recipe = (locator, task, sampling, windows, seed)
+    def __init__(self, recipe: Recipe, batch_size: int) -> None:
+        self._recipe = recipe
         self._batch_size = batch_size
         self._pipeline: SamplePipeline | None = None
 
@@ -163,7 +156,7 @@ class BatchSource:
         from dacapo_hd.sampling.pipeline import SamplePipeline
 
         if self._pipeline is None:
-            self._pipeline = SamplePipeline(*self._recipe)
+            self._pipeline = SamplePipeline(self._recipe)
         first = number * self._batch_size
         samples = [self._pipeline.sample(first + k) for k in range(self._batch_size)]
         targets = {}

@@ -97,35 +97,47 @@ def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architectur
         raise UserError(*problems)
 
 
+@attrs.frozen(eq=False)
+class Recipe:
+    """All that fixes the samples; picklable, so that each process builds its own pipeline from it."""
+
+    locator: Locator
+    task: Task
+    sampling: Sampling
+    windows: Windows
+    seed: int
+
+    @classmethod
+    def of(
+        cls, crops: Sequence[OpenCrop], task: Task, architecture: Architecture, sampling: Sampling, seed: int
+    ) -> Recipe:
+        """Check and prepare; reads all labels once unless locations are `uniform`. UserError with all problems."""
+        check_crops(crops, task, architecture)
+        windows = Windows.of(architecture, task, crops[0].raw_grid.voxel_size_nm)
+        locator = Locator.of(sampling.locations, crops, windows.output.shape, sampling.min_known)
+        return cls(locator, task, sampling, windows, seed)
+
+
 class SamplePipeline:
     """A built gunpowder pipeline; sample `index` depends on (seed, index) alone.
 
     crops -> ChooseLocation -> MoveVoxels -> ChangeIntensity -> AddTargets
     """
 
-    def __init__(
-        self,
-        locator: Locator,
-        task: Task,
-        sampling: Sampling,
-        windows: Windows,
-        seed: int,
-    ) -> None:
-        self.locator = locator
-        self.task = task
-        self.windows = windows
-        self.seed = seed
+    def __init__(self, recipe: Recipe) -> None:
+        self.recipe = recipe
+        locator, windows = recipe.locator, recipe.windows
         sources = tuple(CropSource(crop) for crop in locator.crops)
         pipeline: gp.Pipeline = sources + ChooseLocation(locator, windows.output)  # type: ignore[operator, unused-ignore]
         # stream 0 draws locations
-        numbered = list(enumerate(sampling.augments, start=1))
+        numbered = list(enumerate(recipe.sampling.augments, start=1))
         geometric = [(stream, augment) for stream, augment in numbered if isinstance(augment, GeometricAugment)]
         if geometric:
             pipeline += MoveVoxels(geometric, windows.input, windows.planar)
         intensity = [(stream, augment) for stream, augment in numbered if isinstance(augment, IntensityAugment)]
         if intensity:
             pipeline += ChangeIntensity(intensity)
-        self._targets = AddTargets(task, windows.output, windows.context_vx)
+        self._targets = AddTargets(recipe.task, windows.output, windows.context_vx)
         self._pipeline = pipeline + self._targets
         self._pipeline.setup()
 
@@ -143,18 +155,18 @@ class SamplePipeline:
             value, weight = (batch[key] for key in target_keys(name))
             targets[name] = Target(value.data, weight.data, value.attrs["channels"])
         return Sample(
-            self.locator.crops[crop].name,
+            self.recipe.locator.crops[crop].name,
             tuple(begin),
             batch[RAW].data,
-            LabelBlock(self.task.classes, batch[LABELS].data, voxel_size_nm, instances),
+            LabelBlock(self.recipe.task.classes, batch[LABELS].data, voxel_size_nm, instances),
             targets,
         )
 
     def _request(self, index: int) -> SampleRequest:
-        request = SampleRequest(self.seed, index)
-        voxel_size = self.locator.crops[0].raw_grid.voxel_size
-        output = box_roi(self.windows.output, voxel_size)
-        request[RAW] = gp.ArraySpec(roi=box_roi(self.windows.input, voxel_size))
+        request = SampleRequest(self.recipe.seed, index)
+        voxel_size = self.recipe.locator.crops[0].raw_grid.voxel_size
+        output = box_roi(self.recipe.windows.output, voxel_size)
+        request[RAW] = gp.ArraySpec(roi=box_roi(self.recipe.windows.input, voxel_size))
         for key in (LABELS, INSTANCES, *(key for name in self._targets.names for key in target_keys(name))):
             request[key] = gp.ArraySpec(roi=output)
         request[LOCATION] = gp.ArraySpec(nonspatial=True)

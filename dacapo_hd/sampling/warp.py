@@ -82,8 +82,8 @@ class Warp:
         self, geometry: Geometry, box: Box, twice_centre: tuple[int, ...], voxel_size_nm: tuple[float, ...]
     ) -> None:
         self._box = box
-        axes: list[NDArray[np.float64]] = [
-            (np.arange(b, b + n + STEP_VX, STEP_VX) - c / 2) * v
+        axes = [
+            (np.arange(b, b + n + STEP_VX, STEP_VX, dtype=np.float64) - c / 2) * v
             for b, n, c, v in zip(box.begin, box.shape, twice_centre, voxel_size_nm, strict=True)
         ]
         still = np.stack(np.meshgrid(*axes, indexing="ij"))

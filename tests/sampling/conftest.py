@@ -36,12 +36,6 @@ class ArrayCrop:
     def channels(self) -> int:
         return len(self.data)
 
-    def memory(self) -> tuple[int, int]:
-        return self.data.nbytes, self.code.nbytes
-
-    def keep(self, raw: bool, labels: bool) -> None:
-        pass
-
     def read_raw(self, roi: Roi) -> NDArray[np.float32]:
         if self.broken == "user":
             raise UserError("crop 'a': raw is NaN at voxel (0, 0, 0)")
