@@ -1,8 +1,8 @@
 """Apply: `predict` from Zarr to Zarr next to the bare network on the same blocks, on one thread.
 
 The 3D network is the one with which the reference DaCapo was measured (92^3 -> 52^3 valid, 8 feature maps, x 3 per
-level, two levels); the reference predicted 0.145 Mvox/s of a 128^3 volume in 8 blocks on another machine, where the bare
-network alone made 0.46 Mvox/s. Both sides of each ratio run in turn. Ratios are given in wall time (medians) and in
+level, two levels); the reference predicted 0.145 Mvox/s of a 128^3 volume in 8 blocks on another machine, where the
+bare network alone made 0.46 Mvox/s. Both sides of each ratio run in turn. Ratios are in wall time (medians) and in
 processor time of all threads (least), which other work on the machine disturbs less and which hides no overlap.
 """
 
