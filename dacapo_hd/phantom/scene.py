@@ -13,7 +13,7 @@ from dacapo_hd.phantom.noise import Noise
 
 CELL_SPACING_NM = 400.0
 SOMA_SPACING_NM = 6500.0
-MITO_VOLUME_NM3 = 0.25e9  # one mitochondrion per this much tissue
+MITO_VOLUME_NM3 = 0.17e9  # one mitochondrion per this much tissue
 CLUSTER_VOLUME_NM3 = 0.1e9  # one cluster of vesicles per this much tissue
 
 
