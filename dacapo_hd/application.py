@@ -14,7 +14,7 @@ from dacapo_hd.arrays import ArrayRef, Volume, create_volume
 from dacapo_hd.config import structure
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
-from dacapo_hd.geometry import Grid, format_box, format_shape
+from dacapo_hd.geometry import Grid, format_box, format_nm, format_shape
 from dacapo_hd.prediction.predict import create_prediction, predict, read_prediction
 from dacapo_hd.segmentation.base import Segmenter
 from dacapo_hd.session import load_network, make_predictor
@@ -57,7 +57,7 @@ def apply_run(
     prediction = create_prediction(f"{output}/prediction", grid, run.task, overwrite=overwrite, attributes=provenance)
     with BlockProgress(f"predict {name}@{chosen}", progress) as bar:
         predict(predictor, volume, prediction, grid.roi, tuple(saved["data"]["intensity_range"]), progress=bar)
-    written = [Path(prediction.path)]
+    written = [Path(output, "prediction")]
     with BlockProgress(f"segment {segmenter.label}", progress) as bar:
         written += _segment(prediction, segmenter, output, overwrite, provenance, bar)
     return written
@@ -135,8 +135,8 @@ def _open_source(
     volume = ArrayRef(path=source, voxel_size_nm=voxel_size_nm).open(wanted_voxel_size_nm=trained_nm)
     if volume.grid.voxel_size_nm != trained_nm:
         raise UserError(
-            f"{source}: voxel size {volume.grid.voxel_size_nm} nm, but run {run.name!r} was trained at "
-            f"{trained_nm} nm; give a pyramid with that level, or resample the volume"
+            f"{source}: voxel size {format_nm(volume.grid.voxel_size_nm)} nm, but run {run.name!r} was trained at "
+            f"{format_nm(trained_nm)} nm; give a pyramid with that level, or resample the volume"
         )
     channels = volume.channels or 1
     if channels != run.architecture.in_channels:
@@ -175,7 +175,7 @@ def _segment(
                 targets[class_name] = create_volume(path, grid, dtype, overwrite=overwrite, attributes=attributes)
             targets[class_name].write(part.roi, labels)
         bar(number, len(parts))
-    return [Path(volume.path) for volume in targets.values()]
+    return [Path(output, "segmentation", class_name) for class_name in targets]
 
 
 def _blocks(grid: Grid) -> Iterator[Grid]:

@@ -14,6 +14,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.report.terminal import console
 from dacapo_hd.run import Run
+from dacapo_hd.sampling.pipeline import check_crops
 from dacapo_hd.training.device import choose_device
 
 
@@ -48,7 +49,7 @@ def check_run(run: Run) -> CheckReport:
         try:
             opened = run.datasplit.open(part, run.task.classes)
         except UserError as error:
-            report.problems += error.problems
+            report.problems += [problem for problem in error.problems if problem not in report.problems]
             continue
         report.crops[part] = [_fingerprint(crop, report) for crop in opened]
         _check_part(run, part, opened, report)
@@ -72,12 +73,11 @@ def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckRep
             report.warnings.append(f"{message}; `train` will refuse this")
         else:
             report.warnings.append(f"{message}, so it will have no scores")
-    needed = run.architecture.in_channels
-    for crop in crops:
-        if crop.channels != needed:
-            report.problems.append(
-                f"crop {crop.name!r}: raw has {crop.channels} channels, but architecture.in_channels is {needed}"
-            )
+    if crops and part == "train":
+        try:
+            check_crops(crops, run.task, run.architecture, run.trainer.sampling)
+        except UserError as error:
+            report.problems += error.problems
 
 
 def _print(run: Run, report: CheckReport) -> None:

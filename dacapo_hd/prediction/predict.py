@@ -11,9 +11,9 @@ from funlib.geometry import Roi
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays import MemoryVolume, Volume
+from dacapo_hd.datasplits import normalise
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid, format_box, nm
-from dacapo_hd.operations.intensity import normalise
 from dacapo_hd.prediction.blocks import Layout, Shape, aligned_outwards, read_mirrored
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.prediction.stored import create_prediction, quantise, read_prediction

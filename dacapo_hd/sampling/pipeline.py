@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dacapo_hd.architectures.base import Architecture
 from dacapo_hd.datasplits import OpenCrop
 from dacapo_hd.errors import UserError
-from dacapo_hd.geometry import nm
+from dacapo_hd.geometry import format_shape, nm
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.sampling.augment import GeometricAugment, IntensityAugment
 from dacapo_hd.sampling.locations import Locator
@@ -75,7 +75,7 @@ class Windows:
         return cls(Box((0, 0, 0), shape), Box(begin, output), tuple(context), planar)
 
 
-def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architecture) -> None:
+def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architecture, sampling: Sampling) -> None:
     """Raise UserError with everything that keeps the crops from being sampled together."""
     if not crops:
         raise UserError("datasplit: the list of training crops is empty; give at least one crop")
@@ -90,6 +90,13 @@ def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architectur
             problems.append(
                 f"crop {crop.name!r}: raw has {crop.channels} channels, the architecture takes "
                 f"{architecture.in_channels}; set architecture.in_channels"
+            )
+        needed, raw = architecture.input_shape_vx, crop.raw_grid.shape_vx
+        if not sampling.pad_small_crops and any(n > size for n, size in zip(needed, raw, strict=True)):
+            problems.append(
+                f"crop {crop.name!r}: raw is {format_shape(raw)} voxels, smaller than the network's input of "
+                f"{format_shape(needed)}; make architecture.input_shape_vx smaller, or set "
+                "trainer.sampling.pad_small_crops: true to mirror the raw data"
             )
         if tuple(crop.classes) != tuple(task.classes):
             raise ValueError(f"crop {crop.name!r} was opened for {crop.classes}, the task has {task.classes}")
@@ -112,7 +119,7 @@ class Recipe:
         cls, crops: Sequence[OpenCrop], task: Task, architecture: Architecture, sampling: Sampling, seed: int
     ) -> Recipe:
         """Check and prepare; reads all labels once unless locations are `uniform`. UserError with all problems."""
-        check_crops(crops, task, architecture)
+        check_crops(crops, task, architecture, sampling)
         windows = Windows.of(architecture, task, crops[0].raw_grid.voxel_size_nm)
         locator = Locator.of(sampling.locations, crops, windows.output.shape, sampling.min_known)
         return cls(locator, task, sampling, windows, seed)

@@ -1,0 +1,74 @@
+"""A tiny dataset and the command line, run in this process."""
+
+import pytest
+import yaml
+
+from dacapo_hd.cli import main
+from dacapo_hd.phantom.options import write_phantoms
+
+
+@pytest.fixture(scope="session")
+def dataset(tmp_path_factory):
+    """A phantom dataset for the folder convention: two training crops, partly annotated, and one to validate on."""
+    folder = tmp_path_factory.mktemp("data") / "phantom.zarr"
+    write_phantoms(folder, (8, 96, 96), (8.0, 8.0, 8.0), seed=3, crops=["train", "train/every=4", "validate"])
+    return folder
+
+
+@pytest.fixture
+def config(dataset):
+    """A run that trains in seconds."""
+    return {
+        "name": "tiny",
+        "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40},
+        "architecture": {
+            "type": "UNet",
+            "dims": 2,
+            "input_shape_vx": [1, 48, 48],
+            "num_fmaps": 4,
+            "padding": "same",
+            "downsample_factors": [[1, 2, 2]],
+        },
+        "datasplit": {"type": "Folder", "path": str(dataset), "scheme": str(dataset / "scheme.yaml")},
+        "trainer": {
+            "iterations": 6,
+            "batch_size": 2,
+            "workers": 0,
+            "validation_interval": 3,
+            "checkpoint_interval": 2,
+            "learning_rate": 0.01,
+        },
+    }
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty working directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DACAPO_HD_STORE", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def write(here):
+    """Write a config file and return its name."""
+
+    def write_config(config, name="run.yaml"):
+        (here / name).write_text(yaml.safe_dump(config))
+        return name
+
+    return write_config
+
+
+@pytest.fixture
+def dacapo_hd(capsys, here):
+    """Run a command; returns exit code, stdout and stderr."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        found = capsys.readouterr()
+        return stop.value.code, found.out, found.err
+
+    return run

@@ -1,0 +1,254 @@
+"""The commands as a user calls them, on a phantom."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+
+from dacapo_hd.arrays import ArrayRef
+from dacapo_hd.stores import FileStore
+
+
+@pytest.fixture
+def trained(config, write, dacapo_hd):
+    code, _, err = dacapo_hd("train", write(config), "--quiet")
+    assert code == 0, err
+
+
+def test_the_whole_path_from_a_file_to_a_comparison(trained, config, dataset, write, dacapo_hd, here):
+    other = {**config, "name": "other", "task": {"type": "OneHot", "classes": ["mito", "pm"]}}
+    assert dacapo_hd("train", write(other), "--quiet")[0] == 0
+
+    code, out, _ = dacapo_hd("runs")
+    assert code == 0
+    assert "tiny" in out and "HotDistance" in out and "6/6" in out
+
+    code, out, _ = dacapo_hd("compare", "tiny", "other")
+    assert code == 0
+    assert "task.type" in out and "OneHot" in out
+    assert "trainer.iterations" not in out, "only keys that differ are shown"
+
+    raw = dataset / "validate" / "crop_0" / "raw"
+    code, out, err = dacapo_hd("apply", "tiny", raw, "out.zarr", "--quiet")
+    assert code == 0, err
+    written = out.split()
+    assert written == ["out.zarr/prediction", "out.zarr/segmentation/mito", "out.zarr/segmentation/pm"]
+    source = ArrayRef(path=str(raw)).open()
+    mask = ArrayRef(path="out.zarr/segmentation/mito").open()
+    assert mask.grid == source.grid
+    assert set(np.unique(mask.read())) <= {0, 1}
+    assert ArrayRef(path="out.zarr/prediction").open().channels == 4
+
+
+def test_training_stores_statistics_scores_and_checkpoints(trained, here):
+    store = FileStore(here / "runs")
+    stats = store.stats("tiny")
+    assert [row.iteration for row in stats if row.name == "loss/one_hot"] == [1, 2, 3, 4, 5, 6]
+    assert {row.name for row in stats} == {"loss/one_hot", "loss/distance", "learning_rate"}
+    scores = store.scores("tiny")
+    assert {row.iteration for row in scores} == {3, 6}
+    assert {row.class_name for row in scores} == {"mito", "pm"}
+    assert {row.crop for row in scores} == {"crop_0"}
+    assert {"dice", "jaccard", "voi", "false_negative_rate", "false_positive_rate"} <= {row.score for row in scores}
+    assert {"mean_boundary_distance", "f1_tolerance"} <= {row.score for row in scores}
+    assert all(json.loads(row.segmenter)["type"] for row in scores)
+    checkpoints = sorted(path.name for path in store.checkpoint_folder("tiny").glob("*.pt"))
+    assert checkpoints == ["00000003.pt", "00000004.pt", "00000006.pt"]
+
+
+def test_training_a_finished_run_again_changes_nothing(trained, config, write, dacapo_hd, here):
+    before = (here / "runs" / "tiny" / "stats.jsonl").read_bytes()
+    assert dacapo_hd("train", write(config), "--quiet")[0] == 0
+    assert dacapo_hd("train", "tiny", "--quiet")[0] == 0
+    assert (here / "runs" / "tiny" / "stats.jsonl").read_bytes() == before
+
+
+def test_validating_again_gives_the_same_scores(trained, dacapo_hd, here):
+    store = FileStore(here / "runs")
+    before = sorted(map(repr, store.scores("tiny")))
+    code, out, err = dacapo_hd("validate", "tiny", "--iteration", "3", "--quiet")
+    assert code == 0, err
+    assert "dice" in out and "mito" in out
+    assert sorted(map(repr, store.scores("tiny"))) == before
+
+
+def test_a_sweep_trains_its_product_and_reports_what_failed(config, write, dacapo_hd, here):
+    sweep = {
+        "name": "study",
+        "tasks": [
+            {"label": "hot", **config["task"]},
+            {"label": "nothing", "type": "OneHot", "classes": ["ves"]},
+        ],
+        "architectures": [config["architecture"]],
+        "datasplits": [config["datasplit"]],
+        "trainers": [{**config["trainer"], "iterations": 1}],
+        "seeds": [0, 1],
+    }
+    code, _, err = dacapo_hd("train", write(sweep, "sweep.yaml"), "--quiet")
+    names = {record.name for record in FileStore(here / "runs").runs()}
+    assert {"study-hot-s0", "study-hot-s1"} <= names
+    assert code == 0 or "study-nothing" in err
+
+
+@pytest.mark.parametrize(
+    ("roi", "shape", "begin"),
+    [("0:4,10:40,:", (4, 30, 96), (0, 10, 0)), ("16:64,80:160,0:80nm", (6, 10, 10), (2, 10, 0))],
+)
+def test_apply_to_a_part_of_the_volume(trained, dataset, dacapo_hd, roi, shape, begin):
+    raw = dataset / "validate" / "crop_0" / "raw"
+    code, _, err = dacapo_hd("apply", "tiny", raw, "part.zarr", "--roi", roi, "--iteration", "3", "--quiet")
+    assert code == 0, err
+    grid = ArrayRef(path="part.zarr/segmentation/mito").open().grid
+    assert grid.shape_vx == shape
+    assert tuple(grid.offset_nm) == tuple(8.0 * n for n in begin)
+
+
+def test_apply_with_chosen_parameters(trained, dataset, dacapo_hd):
+    raw = dataset / "validate" / "crop_0" / "raw"
+    everything = "{type: Threshold, quantity: distance, threshold: -1.0}"
+    code, _, err = dacapo_hd("apply", "tiny", raw, "all.zarr", "--parameters", everything, "--quiet")
+    assert code == 0, err
+    assert ArrayRef(path="all.zarr/segmentation/pm").open().read().all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["apply", "tony", "RAW", "o.zarr"],
+            "error: no run 'tony' in runs; did you mean 'tiny'?; `dacapo-hd runs` lists them\n",
+        ),
+        (
+            ["apply", "tiny", "RAW", "o.zarr", "--roi", "0:9,0:96,0:96"],
+            "error: --roi: 0:9,0:96,0:96 is voxels 0:9,0:96,0:96, which is not inside the volume of shape "
+            "8 x 96 x 96 voxels\n",
+        ),
+        (
+            ["apply", "tiny", "RAW", "o.zarr", "--roi", "0:9"],
+            "error: --roi: expected z:z,y:y,x:x (voxels, or nm with nm at the end), got '0:9'\n",
+        ),
+        (
+            ["apply", "tiny", "RAW", "o.zarr", "--iteration", "last"],
+            "error: --iteration: expected best, latest or a number, got 'last'\n",
+        ),
+        (
+            ["apply", "tiny", "RAW", "o.zarr", "--parameters", "{type: Treshold, threshold: 0}"],
+            "error: --parameters: type: unknown segmenter 'Treshold'; did you mean 'Threshold'?\n",
+        ),
+        (
+            ["apply", "tiny", "RAW", "o.zarr", "--parameters", "0.5"],
+            "error: --parameters: expected a segmenter such as '{type: Threshold, threshold: 0.1}', got '0.5'\n",
+        ),
+        (
+            ["train", "tiny", "--set", "seed=1"],
+            "error: --set: the stored run 'tiny' cannot be changed; use --set with a file\n",
+        ),
+        (["compare", "tiny", "--score", "dise"], "error: unknown score 'dise'; did you mean 'dice'?\n"),
+        (["nonsense"], "error: No such command 'nonsense'; see `dacapo-hd --help`\n"),
+    ],
+)
+def test_a_mistake_is_one_line_on_stderr(trained, dataset, dacapo_hd, arguments, message):
+    raw = str(dataset / "validate" / "crop_0" / "raw")
+    code, out, err = dacapo_hd(*[raw if argument == "RAW" else argument for argument in arguments])
+    assert (code != 0, out, err) == (True, "", message)
+
+
+def test_an_output_that_exists_needs_overwrite(trained, dataset, dacapo_hd, here):
+    raw = dataset / "validate" / "crop_0" / "raw"
+    assert dacapo_hd("apply", "tiny", raw, "out.zarr", "--quiet")[0] == 0
+    code, _, err = dacapo_hd("apply", "tiny", raw, "out.zarr", "--quiet")
+    assert (code, err) == (1, "error: out.zarr/prediction exists; give --overwrite to replace it\n")
+    assert dacapo_hd("apply", "tiny", raw, "out.zarr", "--overwrite", "--quiet")[0] == 0
+
+
+def test_a_volume_of_another_resolution_is_refused_with_both(trained, dacapo_hd):
+    assert dacapo_hd("phantom", "coarse.zarr", "--shape", "8,48,48", "--voxel-size", "16,16,16")[0] == 0
+    code, _, err = dacapo_hd("apply", "tiny", "coarse.zarr/raw", "out.zarr")
+    assert code == 1
+    assert err.endswith("no level has the voxel size [8, 8, 8] nm; levels: s0 [16, 16, 16] nm\n")
+    assert len(err.splitlines()) == 1
+    code, _, err = dacapo_hd("apply", "tiny", "coarse.zarr/raw/s0", "out.zarr")
+    assert (code, err) == (
+        1,
+        "error: coarse.zarr/raw/s0: voxel size [16, 16, 16] nm, but run 'tiny' was trained at [8, 8, 8] nm; give a "
+        "pyramid with that level, or resample the volume\n",
+    )
+
+
+def test_a_class_that_no_crop_knows_is_a_warning_in_check_and_an_error_in_train(config, write, dacapo_hd, tmp_path):
+    data = tmp_path / "partial.zarr"
+    crop = "train/only=mito/box=0:8,0:8,0:8"
+    assert dacapo_hd("phantom", data, "--shape", "8,96,96", "--crop", crop, "--crop", "validate")[0] == 0
+    config["datasplit"] = {"type": "Folder", "path": str(data)}
+    config["task"]["classes"] = ["mito", "pm"]
+    run = write(config)
+    code, out, err = dacapo_hd("check", run)
+    assert (code, err) == (0, "")
+    assert "warning: datasplit.train: no voxel of 'pm' is known in any crop; `train` will refuse this" in out
+    code, _, err = dacapo_hd("train", run)
+    assert (code, err) == (
+        1,
+        "error: run 'tiny': no training crop knows a voxel of 'pm'; annotate some, or remove the class from "
+        "task.classes\n",
+    )
+
+
+def test_check_prints_what_there_is(config, write, dacapo_hd):
+    code, out, err = dacapo_hd("check", write(config))
+    assert (code, err) == (0, "")
+    for text in ("crop_0", "crop_1", "8 x 96 x 96", "75.0%", "no problems found", "parameters", "1 x 48 x 48"):
+        assert text in out
+
+
+def test_check_reports_all_problems_at_once(config, write, dacapo_hd, dataset):
+    config["datasplit"] = {
+        "type": "Crops",
+        "train": [
+            {"name": "a", "raw": str(dataset / "train/crop_0/rau"), "labels": []},
+            {"name": "b", "raw": str(dataset / "train/crop_9/raw"), "labels": []},
+        ],
+    }
+    code, _, err = dacapo_hd("check", write(config))
+    assert code == 1
+    assert "crop 'a'" in err and "crop 'b'" in err and "did you mean 'raw'?" in err
+
+
+def test_check_says_when_a_crop_is_smaller_than_the_network_needs(config, write, dacapo_hd):
+    config["architecture"]["input_shape_vx"] = [1, 128, 128]
+    code, _, err = dacapo_hd("check", write(config))
+    assert code == 1
+    assert err.splitlines()[0] == (
+        "error: crop 'crop_0': raw is 8 x 96 x 96 voxels, smaller than the network's input of 1 x 128 x 128; make "
+        "architecture.input_shape_vx smaller, or set trainer.sampling.pad_small_crops: true to mirror the raw data"
+    )
+
+
+def test_preview_draws_a_picture(config, write, dacapo_hd, here):
+    code, out, err = dacapo_hd("preview", write(config), "samples.png", "--samples", "2")
+    assert (code, out.strip(), err) == (0, "samples.png", "")
+    assert (here / "samples.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_store_that_cannot_be_written_is_one_line(config, write, dacapo_hd, here):
+    (here / "taken").write_text("a file")
+    code, _, err = dacapo_hd("train", write(config), "--store", "taken", "--quiet")
+    assert code == 1
+    assert err == (
+        "error: run 'tiny': cannot write taken/tiny/run.yaml: Not a directory; free space or give another folder "
+        "with --store\n"
+    )
+
+
+def test_debug_shows_the_traceback(config, write, here):
+    from dacapo_hd.cli import main
+    from dacapo_hd.errors import UserError
+
+    with pytest.raises(UserError):
+        main(["--debug", "train", "missing.yaml"])
+
+
+def test_the_stored_config_is_the_resolved_one(trained, here):
+    record = yaml.safe_load((here / "runs" / "tiny" / "run.yaml").read_text())
+    assert record["config"]["task"]["distance_supervision"] == "exact"
+    assert record["config"]["trainer"]["optimizer"] == "adamw"
