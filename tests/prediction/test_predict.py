@@ -246,3 +246,13 @@ def test_raw_and_predictions_must_be_finite(make_predictor, make_raw):
     assert str(raised.value) == (
         "memory: the network predicts NaN or infinity in voxels 0:8,0:8,0:8; its weights are broken"
     )
+
+
+def test_float_intensities_are_normalised_as_in_training(make_predictor, make_raw):
+    predictor, raw = make_predictor(NETWORKS["valid"]), make_raw((8, 8, 8))
+    floats = MemoryVolume(raw.data.astype(np.float32) * 10 - 100, raw.grid)
+    np.testing.assert_allclose(
+        predict_in_memory(predictor, floats, raw.grid, (-100.0, 2450.0)).data,
+        predict_in_memory(predictor, raw, raw.grid, RANGE).data,
+        atol=1e-5,
+    )
