@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,10 +18,20 @@ if TYPE_CHECKING:
     from dacapo_hd.architectures.base import Architecture
     from dacapo_hd.datasplits import OpenCrop
     from dacapo_hd.sampling.pipeline import Sample, Windows
-    from dacapo_hd.tasks.base import Target, Task
+    from dacapo_hd.tasks.base import Task
 
-PANEL_INCHES = 2.2
+PANEL_INCHES = 1.5
+MAX_PAIRS = 4
 UNKNOWN = "#d9d9d9"
+
+
+@attrs.frozen(eq=False)
+class Channel:
+    """One section of a target's channel: what the network should say, and where that counts."""
+
+    name: str
+    value: NDArray[np.float32]
+    weight: NDArray[np.float32]
 
 
 def preview(
@@ -32,10 +43,10 @@ def preview(
     path: str | Path,
     samples: int = 4,
 ) -> None:
-    """Draw the first samples of a seed, one per row, in their central section, into an image file.
+    """Draw the first samples of a seed, each in its central section, into an image file.
 
-    The columns are raw with the output window, the labels (hatched where no class is known), then each channel of
-    each target and the weight of that channel; where the weight is 0 the target is masked.
+    Raw with the output window and the labels (hatched where no class is known) stand at the left; then each channel
+    of each target with its weight. Where the weight is 0 the target is hatched.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -45,32 +56,52 @@ def preview(
     recipe = Recipe.of(crops, task, architecture, sampling, seed)
     pipeline = SamplePipeline(recipe)
     made = [pipeline.sample(index) for index in range(samples)]
-    columns = 2 + 2 * sum(len(target.channels) for target in made[0].targets.values())
-    figure = Figure((columns * PANEL_INCHES, samples * PANEL_INCHES + 0.9), layout="constrained")
+    rows = _rows(made[0])
+    pairs = max(map(len, rows))
+    big = max(2, len(rows))
+    size = ((2 * big + 2 * pairs) * PANEL_INCHES, samples * big * PANEL_INCHES * 1.12 + 0.5)
+    figure = Figure(size, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(samples, columns, squeeze=False)
-    for row, sample in zip(axes, made, strict=True):
-        _draw_sample(row, sample, recipe.windows, top=row is axes[0])
+    parts: Any = figure.subfigures(samples, 1, squeeze=False)
+    for part, sample in zip(parts[:, 0], made, strict=True):
+        left, right = part.subfigures(1, 2, width_ratios=(2 * big, 2 * pairs))
+        panels = left.subplots(1, 2)
+        _draw_raw(panels[0], sample, recipe.windows)
+        _draw_labels(panels[1], sample)
+        _draw_targets(right.subplots(len(rows), 2 * pairs, squeeze=False), _rows(sample))
+        _bare(part)
     _legend(figure, task.classes)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100)
 
 
-def _draw_sample(row: Sequence[Axes], sample: Sample, windows: Windows, top: bool) -> None:
-    for panel in row:
+def _rows(sample: Sample) -> list[list[Channel]]:
+    """Arrange the channels of all targets in rows: those that share their weights under one another."""
+    rows = []
+    for name, target in sample.targets.items():
+        section = target.value.shape[1] // 2
+        count = len(target.weight)
+        channels = [
+            Channel(f"{name}: {channel}", target.value[i, section], target.weight[i % count, section])
+            for i, channel in enumerate(target.channels)
+        ]
+        length = min(count, MAX_PAIRS)
+        rows += [channels[i : i + length] for i in range(0, len(channels), length)]
+    return rows
+
+
+def _draw_targets(panels: NDArray[Any], rows: Sequence[Sequence[Channel]]) -> None:
+    for line, row in zip(panels, rows, strict=True):
+        for panel in line[2 * len(row) :]:
+            panel.set_visible(False)
+        for index, channel in enumerate(row):
+            _draw_target(line[2 * index], channel)
+            _draw_weight(line[2 * index + 1], channel.weight)
+
+
+def _bare(part: Any) -> None:
+    for panel in (axes for inner in part.subfigs for axes in inner.axes):
         panel.set_xticks([])
         panel.set_yticks([])
-    _draw_raw(row[0], sample, windows)
-    _draw_labels(row[1], sample)
-    titles = ["raw, output boxed", "labels"]
-    panels = iter(row[2:])
-    for name, target in sample.targets.items():
-        for channel, value, weight in _channels(target):
-            _draw_target(next(panels), value, weight)
-            _draw_weight(next(panels), weight)
-            titles += [f"{name}\n{channel}", "its weight"]
-    if top:
-        for panel, title in zip(row, titles, strict=True):
-            panel.set_title(title, fontsize=8)
 
 
 def _draw_raw(panel: Axes, sample: Sample, windows: Windows) -> None:
@@ -81,7 +112,7 @@ def _draw_raw(panel: Axes, sample: Sample, windows: Windows) -> None:
     (_, y, x), (_, height, width) = windows.output.begin, windows.output.shape
     panel.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor="#ffb000", linewidth=1.2))
     where = ", ".join(str(v) for v in sample.begin_vx)
-    panel.set_ylabel(f"{sample.crop}\nat voxel {where}", fontsize=7)
+    panel.set_title(f"raw of {sample.crop!r}, output from voxel {where} boxed", fontsize=8)
 
 
 def _draw_labels(panel: Axes, sample: Sample) -> None:
@@ -98,19 +129,23 @@ def _draw_labels(panel: Axes, sample: Sample) -> None:
     picture[unknown] = to_rgb(UNKNOWN)
     panel.imshow(picture, interpolation="nearest")
     _hatch(panel, unknown)
+    panel.set_title("labels of the output", fontsize=8)
 
 
-def _draw_target(panel: Axes, value: NDArray[np.float32], weight: NDArray[np.float32]) -> None:
-    counted = np.ma.masked_where(weight == 0, value)
-    low = -1 if counted.count() and counted.min() < 0 else 0
+def _draw_target(panel: Axes, channel: Channel) -> None:
+    counted = np.ma.masked_where(channel.weight == 0, channel.value)
+    signed = channel.value.min() < 0
     panel.set_facecolor(UNKNOWN)
-    panel.imshow(counted, cmap="RdBu_r" if low < 0 else "viridis", vmin=low, vmax=1, interpolation="nearest")
-    _hatch(panel, weight == 0)
+    panel.imshow(
+        counted, cmap="RdBu_r" if signed else "viridis", vmin=-1 if signed else 0, vmax=1, interpolation="nearest"
+    )
+    _hatch(panel, channel.weight == 0)
+    panel.set_title(channel.name, fontsize=7)
 
 
 def _draw_weight(panel: Axes, weight: NDArray[np.float32]) -> None:
     panel.imshow(weight, cmap="gray", vmin=0, vmax=max(1.0, float(weight.max())), interpolation="nearest")
-    panel.set_xlabel(f"{weight.min():.2g} to {weight.max():.2g}, mean {weight.mean():.2g}", fontsize=6)
+    panel.set_title(f"weight, mean {weight.mean():.2g}", fontsize=7)
 
 
 def _hatch(panel: Axes, mask: NDArray[np.bool_]) -> None:
@@ -118,13 +153,6 @@ def _hatch(panel: Axes, mask: NDArray[np.bool_]) -> None:
         drawn = panel.contourf(mask, levels=[0.5, 1.5], colors="none", hatches=["////"])
         drawn.set_edgecolor("#a0a0a0")
         drawn.set_linewidth(0)
-
-
-def _channels(target: Target) -> Iterator[tuple[str, NDArray[np.float32], NDArray[np.float32]]]:
-    """Yield each channel's name and the central sections of its value and weight."""
-    section = target.value.shape[1] // 2
-    for index, name in enumerate(target.channels):
-        yield name, target.value[index, section], target.weight[index % len(target.weight), section]
 
 
 def _legend(figure: Any, classes: Sequence[str]) -> None:

@@ -18,8 +18,8 @@ class Sampling:
 
     `locations`: the output holds any voxel of the label volumes (`uniform`), one that is known for some class
     (`known`), or one of a class drawn evenly, as often present as absent (`balanced`). `min_known`: the fraction of
-    the output's voxels that must be known for some class, before augmentation. `pad_small_crops`: mirror raw data that is
-    smaller than the network's input, which is an error otherwise. `prefetch`: batches that each worker holds ready.
+    the output's voxels that must be known for some class, before augmentation. `pad_small_crops`: mirror raw data
+    that is smaller than the network's input, an error otherwise. `prefetch`: batches that each worker holds ready.
     """
 
     locations: Literal["uniform", "known", "balanced"] = "known"
