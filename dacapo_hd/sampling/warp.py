@@ -6,6 +6,7 @@ looks the data up. All positions are voxel indices along z, y, x.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import attrs
@@ -15,8 +16,8 @@ from numpy.typing import NDArray
 
 from dacapo_hd.sampling.augment import Geometry
 
-# a power of two, so that interpolation between lattice points is exact where nothing is moved
-STEP_VX = 8
+MAX_STEP_BITS = 3
+STEPS_PER_CONTROL_POINT = 4
 
 
 @attrs.frozen
@@ -72,19 +73,23 @@ def orient(data: NDArray[Any], orientation: NDArray[np.float64]) -> NDArray[Any]
 
 
 class Warp:
-    """A geometry on a box: the position in the volume of every `STEP_VX`-th voxel.
+    """A geometry on a box: the position in the volume of every 2^k-th voxel of each axis.
 
-    In between positions are interpolated linearly: exact for the linear part, and nearly so for displacements that
-    are smooth over `STEP_VX` voxels.
+    In between positions are interpolated linearly: exact for the linear part; for displacements the steps are at
+    most 8 voxels and a quarter of the spacing of control points (or 1 voxel). Powers of two keep the interpolation
+    exact where nothing is moved.
     """
 
     def __init__(
         self, geometry: Geometry, box: Box, twice_centre: tuple[int, ...], voxel_size_nm: tuple[float, ...]
     ) -> None:
         self._box = box
+        finest_nm = min((d.spacing_nm for d in geometry.displacements), default=math.inf) / STEPS_PER_CONTROL_POINT
+        z, y, x = (_step_bits(finest_nm / size) for size in voxel_size_nm)
+        self._bits = z, y, x
         axes = [
-            (np.arange(b, b + n + STEP_VX, STEP_VX, dtype=np.float64) - c / 2) * v
-            for b, n, c, v in zip(box.begin, box.shape, twice_centre, voxel_size_nm, strict=True)
+            (np.arange(b, b + n + (1 << k), 1 << k, dtype=np.float64) - c / 2) * v
+            for b, n, c, v, k in zip(box.begin, box.shape, twice_centre, voxel_size_nm, self._bits, strict=True)
         ]
         still = np.stack(np.meshgrid(*axes, indexing="ij"))
         moved: NDArray[np.float64] = np.tensordot(geometry.linear, still, axes=1)
@@ -98,12 +103,13 @@ class Warp:
     def source(self, box: Box) -> Box:
         """Return the box of the volume that the voxels of `box`, a part of the warp's box, come from."""
         points = self._lattice
-        for axis, part in enumerate(box.slices_in(self._box), start=1):
+        for axis, (part, bits) in enumerate(zip(box.slices_in(self._box), self._bits, strict=True), start=1):
             # inside of a cell of the lattice positions lie between those at its corners
-            first = -(-part.start // STEP_VX) * STEP_VX
-            corners = np.unique([part.start, *range(first, part.stop, STEP_VX), part.stop - 1])
-            whole, rest = np.divmod(corners, STEP_VX)
-            share = np.expand_dims((rest / STEP_VX).astype(np.float32), tuple(range(1, 4 - axis)))
+            step = 1 << bits
+            first = -(-part.start // step) * step
+            corners = np.unique([part.start, *range(first, part.stop, step), part.stop - 1])
+            whole, rest = np.divmod(corners, step)
+            share = np.expand_dims((rest / step).astype(np.float32), tuple(range(1, 4 - axis)))
             low, high = points.take(whole, axis), points.take(whole + 1, axis)
             points = low + (high - low) * share
         flat = points.reshape(3, -1)
@@ -113,14 +119,14 @@ class Warp:
     def linear(self, data: NDArray[np.float32], source: Box, box: Box) -> NDArray[np.float32]:
         """Interpolate data (c, z, y, x) of the box `source` at the positions of the voxels of `box`."""
         out = np.empty((len(data), *box.shape), np.float32)
-        _linear(_flat(data), source.shape, self._lattice_from(source), self._start(box), out)
+        _linear(_flat(data), source.shape, self._lattice_from(source), self._bits, self._start(box), out)
         return out
 
     def nearest(self, data: NDArray[Any], source: Box, box: Box) -> NDArray[Any]:
         """Give each voxel of `box` the value of data (c, z, y, x) at the voxel nearest to its position."""
         out = np.empty((len(data), *box.shape), data.dtype)
         if len(data):
-            _nearest(_flat(data), source.shape, self._lattice_from(source), self._start(box), out)
+            _nearest(_flat(data), source.shape, self._lattice_from(source), self._bits, self._start(box), out)
         return out
 
     def _lattice_from(self, source: Box) -> NDArray[np.float32]:
@@ -131,15 +137,26 @@ class Warp:
         return z.start, y.start, x.start
 
 
+def _step_bits(most_vx: float) -> int:
+    """Return the k of the largest step 2^k of at most `most_vx` voxels, within 1 to 2^MAX_STEP_BITS."""
+    return max(k for k in range(MAX_STEP_BITS + 1) if k == 0 or 1 << k <= most_vx)
+
+
 def _flat(data: NDArray[Any]) -> NDArray[Any]:
     return np.ascontiguousarray(data).reshape(len(data), -1)
 
 
 @numba.njit(cache=True)
-def _row(lattice: NDArray[np.float32], z: int, y: int, row: NDArray[np.float32]) -> None:
+def _cell(voxel: int, bits: int) -> tuple[int, np.float32]:
+    """Return the lattice point before a voxel, and the share of the way to the next one."""
+    return voxel >> bits, np.float32(voxel & ((1 << bits) - 1)) / np.float32(1 << bits)
+
+
+@numba.njit(cache=True)
+def _row(lattice: NDArray[np.float32], bits: tuple[int, int, int], z: int, y: int, row: NDArray[np.float32]) -> None:
     """Interpolate the lattice's positions (3, z, y, x) at a row of voxels, for each lattice point along x."""
-    k, j = z // STEP_VX, y // STEP_VX
-    fz, fy = np.float32(z % STEP_VX) / np.float32(STEP_VX), np.float32(y % STEP_VX) / np.float32(STEP_VX)
+    k, fz = _cell(z, bits[0])
+    j, fy = _cell(y, bits[1])
     for axis in range(3):
         for i in range(row.shape[1]):
             low = lattice[axis, k, j, i] + (lattice[axis, k, j + 1, i] - lattice[axis, k, j, i]) * fy
@@ -148,10 +165,8 @@ def _row(lattice: NDArray[np.float32], z: int, y: int, row: NDArray[np.float32])
 
 
 @numba.njit(cache=True)
-def _position(row: NDArray[np.float32], axis: int, x: int, size: int) -> np.float32:
-    """Return the position of voxel x of a row along an axis, inside of 0..size-1."""
-    i = x // STEP_VX
-    share = np.float32(x % STEP_VX) / np.float32(STEP_VX)
+def _position(row: NDArray[np.float32], axis: int, i: int, share: np.float32, size: int) -> np.float32:
+    """Return the position along an axis between two lattice points of a row, inside of 0..size-1."""
     position = row[axis, i] + (row[axis, i + 1] - row[axis, i]) * share
     return min(max(position, np.float32(0)), np.float32(size - 1))
 
@@ -170,6 +185,7 @@ def _linear(
     data: NDArray[np.float32],
     shape: tuple[int, int, int],
     lattice: NDArray[np.float32],
+    bits: tuple[int, int, int],
     start: tuple[int, int, int],
     out: NDArray[np.float32],
 ) -> None:
@@ -177,11 +193,12 @@ def _linear(
     row = np.empty((3, lattice.shape[3]), np.float32)
     for z in range(out.shape[1]):
         for y in range(out.shape[2]):
-            _row(lattice, start[0] + z, start[1] + y, row)
+            _row(lattice, bits, start[0] + z, start[1] + y, row)
             for x in range(out.shape[3]):
-                pz = _position(row, 0, start[2] + x, depth)
-                py = _position(row, 1, start[2] + x, height)
-                px = _position(row, 2, start[2] + x, width)
+                i, share = _cell(start[2] + x, bits[2])
+                pz = _position(row, 0, i, share, depth)
+                py = _position(row, 1, i, share, height)
+                px = _position(row, 2, i, share, width)
                 z0, y0, x0 = int(pz), int(py), int(px)
                 fz, fy, fx = pz - np.float32(z0), py - np.float32(y0), px - np.float32(x0)
                 # unsigned: numba tests signed indices for being negative
@@ -201,6 +218,7 @@ def _nearest(
     data: NDArray[Any],
     shape: tuple[int, int, int],
     lattice: NDArray[np.float32],
+    bits: tuple[int, int, int],
     start: tuple[int, int, int],
     out: NDArray[Any],
 ) -> None:
@@ -209,11 +227,12 @@ def _nearest(
     row = np.empty((3, lattice.shape[3]), np.float32)
     for z in range(out.shape[1]):
         for y in range(out.shape[2]):
-            _row(lattice, start[0] + z, start[1] + y, row)
+            _row(lattice, bits, start[0] + z, start[1] + y, row)
             for x in range(out.shape[3]):
-                pz = int(_position(row, 0, start[2] + x, depth) + half)
-                py = int(_position(row, 1, start[2] + x, height) + half)
-                px = int(_position(row, 2, start[2] + x, width) + half)
+                i, share = _cell(start[2] + x, bits[2])
+                pz = int(_position(row, 0, i, share, depth) + half)
+                py = int(_position(row, 1, i, share, height) + half)
+                px = int(_position(row, 2, i, share, width) + half)
                 voxel = np.uint64((pz * height + py) * width + px)
                 for c in range(len(data)):
                     out[c, z, y, x] = data[c, voxel]

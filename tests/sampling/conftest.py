@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,7 +72,7 @@ def make_crop() -> MakeCrop:
         seed: int = 0,
         **changes: Any,
     ) -> ArrayCrop:
-        """Random raw; codes and ids that can be told from one another at every voxel."""
+        """Raw with another value at every voxel; random codes and ids."""
         rng = np.random.default_rng(seed)
         raw_grid = Grid.from_nm(raw_shape, voxel_size_nm, (-4.6, 100.0, 2.5))
         label_shape = tuple(label_shape or raw_shape)
@@ -79,7 +80,9 @@ def make_crop() -> MakeCrop:
         crop = ArrayCrop(
             name=changes.pop("name", "a"),
             classes=("mito", "er"),
-            data=rng.uniform(-1, 1, (1, *raw_shape)).astype(np.float32),
+            data=(rng.permutation(math.prod(raw_shape)) / math.prod(raw_shape))
+            .astype(np.float32)
+            .reshape(1, *raw_shape),
             code=rng.integers(0, 3, (2, *label_shape)).astype(np.uint8),
             raw_grid=raw_grid,
             label_grid=raw_grid.part(label_begin, end),
