@@ -135,8 +135,8 @@ def _open_source(
     volume = ArrayRef(path=source, voxel_size_nm=voxel_size_nm).open(wanted_voxel_size_nm=trained_nm)
     if volume.grid.voxel_size_nm != trained_nm:
         raise UserError(
-            f"{source}: voxel size {format_nm(volume.grid.voxel_size_nm)} nm, but run {run.name!r} was trained at "
-            f"{format_nm(trained_nm)} nm; give a pyramid with that level, or resample the volume"
+            f"{source}: voxel size {format_nm(volume.grid.voxel_size_nm)}, but run {run.name!r} was trained at "
+            f"{format_nm(trained_nm)}; give a pyramid with that level, or resample the volume"
         )
     channels = volume.channels or 1
     if channels != run.architecture.in_channels:

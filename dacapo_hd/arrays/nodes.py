@@ -69,7 +69,7 @@ def find_node(path: Path) -> Node:
 
 def _missing(path: Path) -> UserError:
     parent = next(p for p in [path, *path.parents] if p.is_dir())
-    inside = [str(array.relative_to(parent)) for array in arrays_inside(parent)]
+    inside = names_inside(parent)
     listing = f"contains {listed(inside)}" if inside else "contains no arrays"
     where = "that folder" if parent == path else f"the deepest existing folder, {parent},"
     return UserError(f"no array at {path}: {where} {listing}{suggestion(str(path.relative_to(parent)), inside)}")
@@ -78,6 +78,16 @@ def _missing(path: Path) -> UserError:
 def arrays_inside(folder: Path) -> list[Path]:
     """Return the array folders below a folder, the nearest first, not deeper than MAX_DEPTH."""
     return sorted(_walk(folder, MAX_DEPTH), key=lambda path: (len(path.parts), path))
+
+
+def names_inside(folder: Path) -> list[str]:
+    """Return what can be opened below a folder: arrays, and multiscale groups in place of their levels."""
+    names = {}
+    for array in arrays_inside(folder):
+        group = None if array.parent == folder else read_node(array.parent)
+        opened = array.parent if group is not None and group.multiscales else array
+        names[str(opened.relative_to(folder))] = None
+    return list(names)
 
 
 def listed(names: list[str]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from dacapo_hd.arrays.axes import SPATIAL, Axis, axes_of, coarseness, levels_of
-from dacapo_hd.arrays.nodes import Node, arrays_inside, find_node, listed
+from dacapo_hd.arrays.nodes import Node, find_node, listed, names_inside
 from dacapo_hd.arrays.source import ZarrSource, reason
 from dacapo_hd.arrays.units import KNOWN_UNITS, nm_per
 from dacapo_hd.arrays.volume import ZarrVolume
@@ -38,7 +38,7 @@ def _choose_level(
 ) -> tuple[Node, tuple[Axis, ...]]:
     levels = levels_of(group)
     if not levels:
-        inside = [str(array.relative_to(group.path)) for array in arrays_inside(group.path)]
+        inside = names_inside(group.path)
         listing = f"name one of the arrays in it: {listed(inside)}" if inside else "it contains no arrays"
         raise UserError(f"{group.label}: has no OME multiscales; {listing}")
     name = ref.level

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
 from os.path import normpath
@@ -225,7 +225,7 @@ class Structurer:
                 return cls(**values)
             except FOUND as error:
                 failed = problems_of(error)
-        problems += _refused_by_validators(cls, fields, values)
+        problems += _refused_by_validators(cls, fields, values, set(fields) - set(given))
         raise Problems(problems or failed)
 
 
@@ -269,13 +269,28 @@ def _unknown_and_missing(
     return problems
 
 
+def _set_default(instance: Any, field: attrs.Attribute[Any]) -> None:
+    """Set what attrs would, since the validators of other fields may look at it."""
+    default: Any = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        try:
+            default = default.factory(instance) if default.takes_self else default.factory()
+        except AttributeError:
+            return  # it comes from a field that is not there, whose own problem is reported
+    if default is not attrs.NOTHING:
+        object.__setattr__(instance, field.name, default)
+
+
 def _refused_by_validators(
-    cls: type[Any], fields: Mapping[str, attrs.Attribute[Any]], values: Mapping[str, Any]
+    cls: type[Any], fields: Mapping[str, attrs.Attribute[Any]], values: Mapping[str, Any], left_out: Collection[str]
 ) -> list[Problem]:
     """Run every validator: attrs stops at the first that fails and does not say at which field it was."""
     instance = object.__new__(cls)
-    for name, value in values.items():
-        object.__setattr__(instance, fields[name].name, value)
+    for name, field in fields.items():
+        if name in values:
+            object.__setattr__(instance, field.name, values[name])
+        elif name in left_out:
+            _set_default(instance, field)
     problems: list[Problem] = []
     for name, value in values.items():
         validator: Any = fields[name].validator

@@ -202,3 +202,8 @@ def test_an_own_class_without_attrs() -> None:
     assert problems_of(text, file="run.yaml") == [
         "run.yaml: task.type: 'plain_lab:Mine' is not an attrs class; put @attrs.frozen above it"
     ]
+
+
+def test_a_validator_that_looks_at_a_field_left_out_sees_its_default() -> None:
+    text = GOOD.replace("iterations: 10", "type: Fussy, high: -2")
+    assert problems_of(text, file="run.yaml") == ["run.yaml: trainer.high: must be above low = 0, got -2"]
