@@ -82,7 +82,7 @@ def arrays_inside(folder: Path) -> list[Path]:
 
 def names_inside(folder: Path) -> list[str]:
     """Return what can be opened below a folder: arrays, and multiscale groups in place of their levels."""
-    names = {}
+    names: dict[str, None] = {}
     for array in arrays_inside(folder):
         group = None if array.parent == folder else read_node(array.parent)
         opened = array.parent if group is not None and group.multiscales else array
