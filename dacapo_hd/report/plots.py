@@ -70,7 +70,7 @@ def plot_losses(
         for name, rows in stats_by_run.items():
             _draw_loss(axis, [r for r in rows if r.name == part], colours[name])
         axis.set(title=f"{part.removeprefix(LOSS_PREFIX)} loss", xlabel="iteration", ylabel="loss")
-        axis.set_yscale("log" if _all_positive(stats_by_run, part) else "linear")
+        _scale_losses(axis, stats_by_run, part)
     if scored:
         _draw_scores(axes[0][-1], scored, colours, score)
     handles = [_line(colour, name) for name, colour in colours.items()]
@@ -143,9 +143,13 @@ def running_mean(values: NDArray[np.float64], half: int) -> NDArray[np.float64]:
     return found
 
 
-def _all_positive(stats_by_run: Mapping[str, Sequence[StatRow]], part: str) -> bool:
+def _scale_losses(axis: Axes, stats_by_run: Mapping[str, Sequence[StatRow]], part: str) -> None:
+    """Use a logarithmic axis where all values allow it; single outliers below the bulk do not stretch it."""
     values = [row.value for rows in stats_by_run.values() for row in rows if row.name == part]
-    return all(value > 0 for value in values)
+    low, high = np.percentile(values, 2), max(values)
+    if min(values) > 0 and low < high:
+        axis.set_yscale("log")
+        axis.set_ylim(low / 1.3, high * 1.1)
 
 
 def _score_curve(rows: Sequence[ScoreRow], score: str) -> list[tuple[int, float]]:
