@@ -14,7 +14,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.report.terminal import console
 from dacapo_hd.run import Run
-from dacapo_hd.sampling.pipeline import check_crops
+from dacapo_hd.sampling.recipe import check_crops
 from dacapo_hd.training.device import choose_device
 
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from dacapo_hd.architectures.base import Architecture
     from dacapo_hd.datasplits import OpenCrop
-    from dacapo_hd.sampling.pipeline import Recipe, SamplePipeline
+    from dacapo_hd.sampling.pipeline import SamplePipeline
+    from dacapo_hd.sampling.recipe import Recipe
     from dacapo_hd.tasks.base import Task
 
 
@@ -49,7 +50,7 @@ def make_loader(
 
     With `workers` = 0 they are made in this process. UserError when the crops do not suit.
     """
-    from dacapo_hd.sampling.pipeline import Recipe
+    from dacapo_hd.sampling.recipe import Recipe
 
     source = BatchSource(Recipe.of(crops, task, architecture, sampling, seed), batch_size)
     return BatchLoader(source, workers, sampling.prefetch, first_batch)

@@ -18,8 +18,9 @@ from dacapo_hd.datasplits import OpenCrop
 from dacapo_hd.geometry import nm
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.sampling.augment import GeometricAugment, Geometry, IntensityAugment, Space
+from dacapo_hd.sampling.boxes import Box, orient, oriented_box
 from dacapo_hd.sampling.locations import Locator
-from dacapo_hd.sampling.warp import Box, Warp, orient, oriented_box
+from dacapo_hd.sampling.warp import Warp
 from dacapo_hd.tasks.base import Task
 
 RAW = gp.ArrayKey("RAW")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from dacapo_hd.architectures.base import Architecture
     from dacapo_hd.datasplits import OpenCrop
-    from dacapo_hd.sampling.pipeline import Sample, Windows
+    from dacapo_hd.sampling.pipeline import Sample
+    from dacapo_hd.sampling.recipe import Windows
     from dacapo_hd.tasks.base import Task
 
 PANEL_INCHES = 1.5
@@ -51,7 +52,8 @@ def preview(
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    from dacapo_hd.sampling.pipeline import Recipe, SamplePipeline
+    from dacapo_hd.sampling.pipeline import SamplePipeline
+    from dacapo_hd.sampling.recipe import Recipe
 
     recipe = Recipe.of(crops, task, architecture, sampling, seed)
     pipeline = SamplePipeline(recipe)

@@ -9,67 +9,15 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import attrs
 import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.sampling.augment import Geometry
+from dacapo_hd.sampling.boxes import Box, source_twice_centre
 
 MAX_STEP_BITS = 3
 STEPS_PER_CONTROL_POINT = 4
-
-
-@attrs.frozen
-class Box:
-    """A box of voxels; the corner may be negative."""
-
-    begin: tuple[int, ...]
-    shape: tuple[int, ...]
-
-    @property
-    def end(self) -> tuple[int, ...]:
-        return tuple(b + n for b, n in zip(self.begin, self.shape, strict=True))
-
-    def union(self, other: Box) -> Box:
-        begin = tuple(min(a, b) for a, b in zip(self.begin, other.begin, strict=True))
-        end = tuple(max(a, b) for a, b in zip(self.end, other.end, strict=True))
-        return Box(begin, tuple(b - a for a, b in zip(begin, end, strict=True)))
-
-    def slices_in(self, outer: Box) -> tuple[slice, ...]:
-        """Return where this box lies in the data of a box around it."""
-        starts = [b - a for a, b in zip(outer.begin, self.begin, strict=True)]
-        return tuple(slice(a, a + n) for a, n in zip(starts, self.shape, strict=True))
-
-
-def oriented_box(box: Box, orientation: NDArray[np.float64], twice_centre: tuple[int, ...]) -> Box:
-    """Return the box of the volume that a signed permutation about a centre brings into `box`.
-
-    `twice_centre` is the sum of the first and the last index of the sample. Where swapped axes have an odd and an
-    even size, the centre moves by half a voxel.
-    """
-    begin, shape = [], []
-    centres = _source_twice_centre(orientation, twice_centre)
-    for row, centre in zip(orientation, centres, strict=True):
-        axis = int(np.flatnonzero(row)[0])
-        low = 2 * box.begin[axis] - twice_centre[axis]
-        high = low + 2 * (box.shape[axis] - 1)
-        begin.append(((low if row[axis] > 0 else -high) + centre) // 2)
-        shape.append(box.shape[axis])
-    return Box(tuple(begin), tuple(shape))
-
-
-def _source_twice_centre(orientation: NDArray[np.float64], twice_centre: tuple[int, ...]) -> tuple[int, ...]:
-    axes = [int(np.flatnonzero(row)[0]) for row in orientation]
-    return tuple(c + (c - twice_centre[axis]) % 2 for c, axis in zip(twice_centre, axes, strict=True))
-
-
-def orient(data: NDArray[Any], orientation: NDArray[np.float64]) -> NDArray[Any]:
-    """Bring data (c, z, y, x) of an `oriented_box` into the sample's axes; contiguous."""
-    order = [int(np.flatnonzero(column)[0]) for column in orientation.T]
-    turned = data.transpose(0, *(1 + axis for axis in order))
-    backwards = tuple(1 + axis for axis, column in enumerate(orientation.T) if column.sum() < 0)
-    return np.ascontiguousarray(np.flip(turned, backwards))
 
 
 class Warp:
@@ -96,7 +44,7 @@ class Warp:
         for displacement in geometry.displacements:
             moved = moved + displacement.at(axes)
         offset_vx = np.tensordot(geometry.orientation, moved / np.reshape(voxel_size_nm, (3, 1, 1, 1)), axes=1)
-        centre = np.reshape(_source_twice_centre(geometry.orientation, twice_centre), (3, 1, 1, 1)) / 2
+        centre = np.reshape(source_twice_centre(geometry.orientation, twice_centre), (3, 1, 1, 1)) / 2
         # voxels that are not moved come out as whole numbers, so that they need no neighbours
         self._lattice = np.round(offset_vx + centre, 6).astype(np.float32)
 

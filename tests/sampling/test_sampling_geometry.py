@@ -7,8 +7,10 @@ from scipy.spatial.transform import Rotation
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.sampling import Elastic, Geometry, Mirror, Rotate, Sampling, Scale, Space, Transpose
-from dacapo_hd.sampling.pipeline import Recipe, SamplePipeline
-from dacapo_hd.sampling.warp import Box, Warp
+from dacapo_hd.sampling.boxes import Box
+from dacapo_hd.sampling.pipeline import SamplePipeline
+from dacapo_hd.sampling.recipe import Recipe
+from dacapo_hd.sampling.warp import Warp
 
 SMOOTH = (Mirror(), Transpose(), Rotate(), Scale(), Elastic(spacing_vx=8, sigma_vx=1))
 
