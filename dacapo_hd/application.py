@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import math
+import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
@@ -17,7 +19,7 @@ from dacapo_hd.evaluation.selection import best
 from dacapo_hd.geometry import Grid, format_box, format_nm, format_shape
 from dacapo_hd.prediction.predict import create_prediction, predict, read_prediction
 from dacapo_hd.segmentation.base import Segmenter
-from dacapo_hd.session import load_network, make_predictor
+from dacapo_hd.session import load_network, make_predictor, newest_checkpoint
 from dacapo_hd.training.progress import BlockProgress
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def apply_run(
     run = manager.load(name)
     chosen, segmenter = _choose(manager, run, iteration, parameters, score)
     chosen, network, saved = load_network(run, manager.store, chosen)
-    volume = _open_source(run, source, voxel_size_nm, tuple(saved["data"]["voxel_size_nm"]))
+    volume = _open_source(run, source, voxel_size_nm, saved["data"])
     grid = parse_roi(roi, volume.grid)
     _require_free(Path(output), overwrite)
     predictor = make_predictor(run, network)
@@ -74,6 +76,8 @@ def parse_roi(text: str | None, grid: Grid) -> Grid:
         bounds = [tuple(None if not end.strip() else float(end) for end in part.split(":")) for part in parts]
         if len(bounds) != 3 or any(len(bound) != 2 for bound in bounds):
             raise ValueError
+        if any(bound is not None and not math.isfinite(bound) for pair in bounds for bound in pair):
+            raise ValueError
     except ValueError:
         raise UserError(f"--roi: expected z:z,y:y,x:x (voxels, or nm with nm at the end), got {text!r}") from None
     begin, end = [], []
@@ -96,17 +100,17 @@ def parse_roi(text: str | None, grid: Grid) -> Grid:
 
 def _choose(
     manager: RunManager, run: Run, iteration: str | int, parameters: str | None, score: str | None
-) -> tuple[int | None, Segmenter]:
-    """Choose the iteration (None: the newest) and the segmenter."""
+) -> tuple[int, Segmenter]:
+    """Choose the iteration and the segmenter."""
     score = score or run.task.score
     rows = manager.store.scores(run.name)
     if iteration == "best":
         found = manager.best(run.name, score)
-        number: int | None = found.iteration
+        number = found.iteration
     else:
         if iteration != "latest" and not str(iteration).isdigit():
             raise UserError(f"--iteration: expected best, latest or a number, got {iteration!r}")
-        number = None if iteration == "latest" else int(iteration)
+        number = newest_checkpoint(run, manager.store) if iteration == "latest" else int(iteration)
         here = [row for row in rows if row.iteration == number]
         found_here = best(here, score) or best(rows, score)
         if parameters is None and found_here is None:
@@ -129,14 +133,19 @@ def _parse_segmenter(text: str) -> Segmenter:
     return structure(data, Segmenter, source="--parameters")
 
 
-def _open_source(
-    run: Run, source: str, voxel_size_nm: tuple[float, ...] | None, trained_nm: tuple[float, ...]
-) -> Volume:
+def _open_source(run: Run, source: str, voxel_size_nm: tuple[float, ...] | None, trained: Mapping[str, Any]) -> Volume:
+    trained_nm = tuple(trained["voxel_size_nm"])
     volume = ArrayRef(path=source, voxel_size_nm=voxel_size_nm).open(wanted_voxel_size_nm=trained_nm)
     if volume.grid.voxel_size_nm != trained_nm:
         raise UserError(
             f"{source}: voxel size {format_nm(volume.grid.voxel_size_nm)}, but run {run.name!r} was trained at "
             f"{format_nm(trained_nm)}; give a pyramid with that level, or resample the volume"
+        )
+    if run.datasplit.intensity_range is None and str(volume.dtype) != trained["dtype"]:
+        low, high = trained["intensity_range"]
+        raise UserError(
+            f"{source}: the dtype is {volume.dtype}, but run {run.name!r} was trained on {trained['dtype']} with "
+            f"intensities {low:g} to {high:g}; convert the volume, or train with datasplit.intensity_range"
         )
     channels = volume.channels or 1
     if channels != run.architecture.in_channels:
@@ -147,10 +156,13 @@ def _open_source(
 
 
 def _require_free(output: Path, overwrite: bool) -> None:
-    """Refuse an existing output before anything is computed."""
+    """Refuse an existing output before anything is computed, or remove the segmentation of another run's classes."""
     for part in ("prediction", "segmentation"):
         if (output / part).exists() and not overwrite:
             raise UserError(f"{output / part} exists; give --overwrite to replace it")
+    segmentation = output / "segmentation"
+    if any((segmentation / marker).is_file() for marker in (".zgroup", "zarr.json")):
+        shutil.rmtree(segmentation)
 
 
 def _segment(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import attrs
@@ -14,7 +15,9 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.report.terminal import console
 from dacapo_hd.run import Run
-from dacapo_hd.sampling.recipe import check_crops
+from dacapo_hd.sampling.pipeline import SamplePipeline
+from dacapo_hd.sampling.recipe import Recipe
+from dacapo_hd.session import open_validation
 from dacapo_hd.training.device import choose_device
 
 
@@ -47,7 +50,7 @@ def check_run(run: Run) -> CheckReport:
         report.problems += error.problems
     for part in ("train", "validate"):
         try:
-            opened = run.datasplit.open(part, run.task.classes)
+            opened = open_validation(run) if part == "validate" else run.datasplit.open(part, run.task.classes)
         except UserError as error:
             report.problems += [problem for problem in error.problems if problem not in report.problems]
             continue
@@ -58,8 +61,16 @@ def check_run(run: Run) -> CheckReport:
 
 def _fingerprint(crop: OpenCrop, report: CheckReport) -> CropFingerprint:
     found = fingerprint(crop)
-    if found.nan_count:
-        report.problems.append(f"crop {crop.name!r}: {found.nan_count} NaN voxels in raw; replace them by numbers")
+    if found.nonfinite_count:
+        report.problems.append(
+            f"crop {crop.name!r}: {found.nonfinite_count} voxels of raw are NaN or infinite; replace them by numbers"
+        )
+    if found.contradiction_count:
+        share = found.contradiction_count / math.prod(found.label_shape_vx)
+        report.warnings.append(
+            f"crop {crop.name!r}: annotations contradict the scheme at {found.contradiction_count} voxels "
+            f"({share:.2%}), for example two classes present that exclude each other; there present wins over absent"
+        )
     return found
 
 
@@ -75,7 +86,8 @@ def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckRep
             report.warnings.append(f"{message}, so it will have no scores")
     if crops and part == "train":
         try:
-            check_crops(crops, run.task, run.architecture, run.trainer.sampling)
+            recipe = Recipe.of(crops, run.task, run.architecture, run.trainer.sampling, run.seed)
+            SamplePipeline(recipe).sample(0)
         except UserError as error:
             report.problems += error.problems
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dacapo_hd.errors import UserError
+from dacapo_hd.errors import UserError, unexpected
 
 if TYPE_CHECKING:
     from dacapo_hd.manager import RunManager
@@ -46,7 +46,7 @@ class _Numbers(click.ParamType):  # type: ignore[type-arg]
             numbers = tuple(self.number(part) for part in str(value).split(","))
         except ValueError:
             numbers = ()
-        if len(numbers) != 3 or min(numbers) <= 0:
+        if len(numbers) != 3 or not all(0 < number < float("inf") for number in numbers):
             self.fail(f"expected three numbers > 0 as Z,Y,X, got {value!r}", param, ctx)
         return numbers
 
@@ -83,12 +83,12 @@ def validate(name: str, iteration: int | None, store: str, quiet: bool) -> None:
     print_scores(_manager(store).validate(name, iteration, progress=not quiet))
 
 
-@cli.command(context_settings={"ignore_unknown_options": False})
+@cli.command()
 @click.argument("name")
 @click.argument("source", metavar="INPUT")
 @click.argument("output", metavar="OUTPUT")
 @click.option("--roi", metavar="Z:Z,Y:Y,X:X", help="Part of INPUT, in its voxels, or in nm when it ends with nm.")
-@click.option("--iteration", default="best", show_default=True, metavar="best|N", help="Which checkpoint.")
+@click.option("--iteration", default="best", show_default=True, metavar="best|latest|N", help="Which checkpoint.")
 @click.option(
     "--parameters", metavar="YAML", help="Segmenter, e.g. '{type: Threshold, threshold: 0.1}'; best if absent."
 )
@@ -213,7 +213,7 @@ def _runs_of(target: str, overrides: Sequence[str], store: str) -> tuple[Run, ..
     from dacapo_hd.sweep import load_runs
 
     path = Path(target)
-    if path.suffix in {".yaml", ".yml"} or path.exists():
+    if path.suffix in {".yaml", ".yml"} or path.is_file():
         return load_runs(path, overrides)
     if overrides:
         raise UserError(f"--set: the stored run {target!r} cannot be changed; use --set with a file")
@@ -225,9 +225,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in given
     try:
-        status = cli.main(args=given, prog_name="dacapo-hd", standalone_mode=False)
-    except click.exceptions.Abort:
-        _fail(["interrupted; the same command goes on from the last checkpoint"], 130)
+        # accepted in any place, before or after the command
+        arguments = [argument for argument in given if argument != "--debug"]
+        status = cli.main(args=arguments, prog_name="dacapo-hd", standalone_mode=False)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        goes_on = "; the same command goes on from the last checkpoint" if "train" in given else ""
+        _fail([f"interrupted{goes_on}"], 130)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
         sys.exit(error.exit_code)
@@ -237,13 +240,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if debug:
             raise
         _fail(error.problems, 1)
-    except KeyboardInterrupt:
-        _fail(["interrupted; the same command goes on from the last checkpoint"], 130)
     except Exception as error:
         if debug:
             raise
-        text = " ".join(str(error).split()) or "no message"
-        _fail([f"unexpected {type(error).__name__}: {text}; --debug shows the traceback"], 70)
+        _fail([unexpected(error)], 70)
     sys.exit(status or 0)
 
 

@@ -14,6 +14,14 @@ class UserError(Exception):
         self.problems = problems
 
 
+def unexpected(error: Exception) -> str:
+    """Word an exception that no code of ours meant for the user: its first line, and a traceback that it carries."""
+    first, *trace = (str(error) or "no message").splitlines()
+    if not trace:
+        return f"unexpected {type(error).__name__}: {first}; --debug shows the traceback"
+    return "\n".join([f"unexpected {type(error).__name__}: {first}", *trace])
+
+
 def suggestion(name: str, options: Iterable[str]) -> str:
     """Return `"; did you mean 'near'?"` for a near miss, else the empty string."""
     near = difflib.get_close_matches(name, list(options), n=1)

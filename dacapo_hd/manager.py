@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from dacapo_hd.config import structure, unstructure
-from dacapo_hd.errors import UserError
+from dacapo_hd.errors import UserError, unexpected
 from dacapo_hd.evaluation.selection import Best, best
 from dacapo_hd.run import Run
 from dacapo_hd.stores.base import RunRecord, ScoreRow, Store, git_sha
@@ -40,13 +40,18 @@ class RunManager:
         return structure(dict(record.config), Run, source=f"stored run {name}")
 
     def train_all(self, runs: Sequence[Run], progress: bool = True) -> None:
-        """Train runs one after the other; a run that fails does not stop the others, but is reported at the end."""
+        """Train runs one after the other; one of several that fails does not stop the others, and is reported last."""
+        if len(runs) == 1:
+            self.train(runs[0], progress)
+            return
         problems: list[str] = []
         for run in runs:
             try:
                 self.train(run, progress)
             except UserError as error:
                 problems += [f"run {run.name!r}: {problem}" for problem in error.problems]
+            except Exception as error:
+                problems.append(f"run {run.name!r}: {unexpected(error)}")
         if problems:
             raise UserError(*problems)
 

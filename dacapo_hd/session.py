@@ -19,7 +19,8 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.run import Run
-from dacapo_hd.sampling.loader import make_loader
+from dacapo_hd.sampling.loader import load_batches
+from dacapo_hd.sampling.recipe import Recipe
 from dacapo_hd.stores.base import ScoreRow, Store, git_sha
 from dacapo_hd.training.checkpoint import Checkpoints
 from dacapo_hd.training.device import choose_device, use_bfloat16
@@ -34,6 +35,14 @@ def make_predictor(run: Run, network: torch.nn.Module) -> Predictor:
     """Wrap a run's network for inference where it lies."""
     device = next(network.parameters()).device
     return Predictor(network, run.architecture, run.task, device, use_bfloat16(run.trainer.precision, device))
+
+
+def newest_checkpoint(run: Run, store: Store) -> int:
+    """Return the newest iteration that has a checkpoint; raises UserError when there is none."""
+    iterations = Checkpoints(store.checkpoint_folder(run.name)).iterations()
+    if not iterations:
+        raise UserError(f"run {run.name!r} has no checkpoint yet; train it with `dacapo-hd train {run.name}`")
+    return iterations[-1]
 
 
 def load_network(run: Run, store: Store, iteration: int | None) -> tuple[int, Network, dict[str, Any]]:
@@ -79,7 +88,7 @@ def validate_network(
 
 def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress: bool) -> list[ScoreRow]:
     """Score a stored checkpoint on the validation crops."""
-    crops = run.datasplit.open("validate", run.task.classes)
+    crops = open_validation(run)
     if not crops:
         raise UserError(f"run {run.name!r}: datasplit.validate has no crops; add some to validate")
     iteration, network, _ = load_network(run, store, iteration)
@@ -88,12 +97,28 @@ def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress:
     return validate_network(run, store, network, crops, iteration)
 
 
+def open_validation(run: Run) -> tuple[OpenCrop, ...]:
+    """Open the validation crops; UserError also for those that the network cannot take."""
+    crops = run.datasplit.open("validate", run.task.classes)
+    wanted = run.architecture.in_channels
+    problems = [
+        f"crop {crop.name!r}: raw has {crop.channels} channels, the architecture takes {wanted}; set "
+        "architecture.in_channels"
+        for crop in crops
+        if crop.channels != wanted
+    ]
+    if problems:
+        raise UserError(*problems)
+    return crops
+
+
 @attrs.frozen
 class TrainingSession:
     """A run with its data open; nothing is written before `train`."""
 
     run: Run
     store: Store
+    recipe: Recipe
     train_crops: tuple[OpenCrop, ...]
     validate_crops: tuple[OpenCrop, ...]
     device: torch.device
@@ -109,7 +134,8 @@ class TrainingSession:
                 f"no training crop knows a voxel of {', '.join(map(repr, unknown))}; annotate some, or "
                 "remove the class from task.classes"
             )
-        return cls(run, store, train, run.datasplit.open("validate", run.task.classes), device)
+        recipe = Recipe.of(train, run.task, run.architecture, run.trainer.sampling, run.seed)
+        return cls(run, store, recipe, train, open_validation(run), device)
 
     def train(self, progress: bool) -> None:
         """Train to the end, from the last checkpoint if there is one; the caller holds the run's lock."""
@@ -137,16 +163,7 @@ class TrainingSession:
             checkpoint=self._save,
             validate=lambda state: self._validate(state, bar),
         )
-        loader = make_loader(
-            self.train_crops,
-            run.task,
-            run.architecture,
-            trainer.sampling,
-            batch_size=trainer.batch_size,
-            seed=run.seed,
-            workers=trainer.workers,
-            first_batch=state.iteration,
-        )
+        loader = load_batches(self.recipe, trainer.batch_size, trainer.workers, first_batch=state.iteration)
         with closing(loader):
             fit(trainer, run.task, state, loader, callbacks, bar)
 
@@ -155,8 +172,17 @@ class TrainingSession:
         return Checkpoints(self.store.checkpoint_folder(self.run.name))
 
     def _save(self, state: TrainingState) -> None:
+        if not all(bool(parameter.isfinite().all()) for parameter in state.network.parameters()):
+            raise UserError(
+                f"iteration {state.iteration}: the weights are not finite; lower trainer.learning_rate or set "
+                "trainer.clip_gradient_norm; the same command goes on from the checkpoint before"
+            )
         crop = self.train_crops[0]
-        data = {"voxel_size_nm": list(crop.raw_grid.voxel_size_nm), "intensity_range": list(crop.intensity_range)}
+        data = {
+            "voxel_size_nm": list(crop.raw_grid.voxel_size_nm),
+            "intensity_range": list(crop.intensity_range),
+            "dtype": str(crop.raw.dtype),
+        }
         self._checkpoints.save(state.iteration, {**state.to_dict(), "data": data})
         scored = {row.iteration for row in self.store.scores(self.run.name)}
         self._checkpoints.prune(keep=scored)

@@ -177,7 +177,7 @@ class Structurer:
         fields = {str(key): entry for key, entry in value.items()}
         if issubclass(cls, Component):
             try:
-                cls = find_type(cls, fields.pop("type", None))
+                cls = find_type(cls, _plain(fields.pop("type", None)))
             except ValueError as error:
                 raise Problems([Problem.at("type", str(error))]) from None
         return self._object(fields, cls)
@@ -227,6 +227,13 @@ class Structurer:
                 failed = problems_of(error)
         problems += _refused_by_validators(cls, fields, values, set(fields) - set(given))
         raise Problems(problems or failed)
+
+
+def _plain(name: Any) -> Any:
+    """Return the value of `type:`, which has no fields that an override could reach."""
+    if isinstance(name, Deferred):
+        raise Problems(problem.under("type") for problem in problems_of(not_a_section(name.overrides[0])))
+    return name
 
 
 def _origin(cls: Any) -> Any:

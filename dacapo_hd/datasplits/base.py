@@ -27,9 +27,9 @@ def _rising(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, 
 class Datasplit(Component, ABC):
     """Crops to train and to validate on.
 
-    `scheme`: by default, all classes that the labels mention are atomic. `voxel_size_nm`: resolution to train at, by
-    default that of the first crop. `intensity_range`: the intensities that become -1 and 1, by default (0, 255) for
-    uint8. `cache_mb`: how much of the crops of one part each process may keep in memory.
+    `scheme`: without one, each class is known only where it is annotated itself. `voxel_size_nm`: resolution to
+    train at, by default that of the first crop. `intensity_range`: the intensities that become -1 and 1, by default
+    (0, 255) for uint8. `cache_mb`: how much of the crops of one part each process may keep in memory.
     """
 
     kind: ClassVar[str] = "datasplit"
@@ -58,11 +58,12 @@ class Datasplit(Component, ABC):
         )
 
     def class_scheme(self) -> ClassScheme:
-        """Return the scheme, or that of the classes that the labels of all crops mention, each atomic."""
+        """Return the scheme, or one that derives nothing between the classes that the labels of all crops mention."""
         if self.scheme is not None:
             return self.scheme
         crops = (*self.crops("train"), *self.crops("validate"))
-        return ClassScheme.of_atoms(name for crop in crops for source in crop.labels for name in source.classes())
+        names = (name for crop in crops for source in crop.labels for name in source.classes())
+        return ClassScheme.of_atoms(names, overlapping=True)
 
     def open(self, part: Part, classes: Sequence[str]) -> tuple[OpenCrop, ...]:
         """Open the crops of a part for the given classes; UserError with every problem of every crop."""

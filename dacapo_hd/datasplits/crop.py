@@ -18,7 +18,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 from dacapo_hd.labels.block import UNKNOWN, LabelBlock
 from dacapo_hd.labels.decode import ClassAnnotation, blocks
-from dacapo_hd.labels.derive import derive, merge
+from dacapo_hd.labels.derive import contradictory, derive, merge
 from dacapo_hd.labels.regrid import Relation
 from dacapo_hd.labels.scheme import ClassScheme
 from dacapo_hd.labels.sources import LabelSource, OpenLabels
@@ -156,21 +156,31 @@ class OpenCrop:
 
     def _derived(self, roi: Roi) -> LabelBlock:
         """Read and derive an ROI inside `label_grid`."""
-        annotations: dict[str, list[ClassAnnotation]] = {}
-        for source in self.labels:
-            for name, annotation in source.read(roi, self.raw_grid).items():
-                annotations.setdefault(name, []).append(annotation)
+        annotations = self._annotations(roi)
         shape = Grid.from_roi(roi, self.raw_grid.voxel_size).shape_vx
         block = self._empty_block(shape)
         usable = self._usable(roi)
         if annotations:
-            merged = {name: merge(one.code for one in several) for name, several in annotations.items()}
-            np.copyto(block.code, derive(self.scheme, merged, self.classes), where=usable)
+            np.copyto(block.code, derive(self.scheme, _merged(annotations), self.classes), where=usable)
         for name, kept in block.instances.items():
             for one in annotations.get(name, []):
                 if one.ids is not None:
                     np.copyto(kept, one.ids, where=usable)
         return block
+
+    def contradictions(self, roi: Roi) -> int:
+        """Count the voxels of an ROI inside `label_grid` where annotations say what the scheme rules out."""
+        annotations = self._annotations(roi)
+        if not annotations:
+            return 0
+        return int((contradictory(self.scheme, _merged(annotations)) & self._usable(roi)).sum())
+
+    def _annotations(self, roi: Roi) -> dict[str, list[ClassAnnotation]]:
+        annotations: dict[str, list[ClassAnnotation]] = {}
+        for source in self.labels:
+            for name, annotation in source.read(roi, self.raw_grid).items():
+                annotations.setdefault(name, []).append(annotation)
+        return annotations
 
     def _usable(self, roi: Roi) -> NDArray[np.bool_] | np.bool_:
         if self.mask is None:
@@ -183,6 +193,10 @@ class OpenCrop:
         if not inside.empty:
             usable[whole.slices(inside)] = self.mask.read(inside) != 0
         return relation.all_of(usable)[Grid.from_roi(covering, self.raw_grid.voxel_size).slices(roi)]
+
+
+def _merged(annotations: Mapping[str, list[ClassAnnotation]]) -> dict[str, NDArray[np.uint8]]:
+    return {name: merge(one.code for one in several) for name, several in annotations.items()}
 
 
 def box_of_labels(raw: Grid, labels: list[Grid], roi_vx: tuple[tuple[int, int], ...] | None) -> Grid | None:

@@ -28,7 +28,10 @@ class Fractions(NamedTuple):
 
 @attrs.frozen
 class CropFingerprint:
-    """Figures about one crop; `percentiles` are of the stored intensities, at PERCENTILES, over all channels."""
+    """Figures about one crop; `percentiles` are of the stored intensities, at PERCENTILES, over all channels.
+
+    `contradiction_count`: voxels at which annotations say what the scheme rules out.
+    """
 
     name: str
     shape_vx: tuple[int, ...]
@@ -38,7 +41,8 @@ class CropFingerprint:
     dtype: str
     fractions: Mapping[str, Fractions]
     percentiles: tuple[float, ...]
-    nan_count: int
+    nonfinite_count: int
+    contradiction_count: int
 
 
 def fingerprint(crop: OpenCrop, block_voxels: int = _MANY, sampled_values: int = _MANY) -> CropFingerprint:
@@ -46,7 +50,7 @@ def fingerprint(crop: OpenCrop, block_voxels: int = _MANY, sampled_values: int =
 
     Percentiles are exact for integers of up to 16 bits, else they are those of about `sampled_values` values.
     """
-    percentiles, nan_count = _intensities(crop, block_voxels, sampled_values)
+    percentiles, nonfinite_count = _intensities(crop, block_voxels, sampled_values)
     return CropFingerprint(
         name=crop.name,
         shape_vx=crop.raw_grid.shape_vx,
@@ -56,7 +60,8 @@ def fingerprint(crop: OpenCrop, block_voxels: int = _MANY, sampled_values: int =
         dtype=str(crop.raw.dtype),
         fractions=_fractions(crop, block_voxels),
         percentiles=percentiles,
-        nan_count=nan_count,
+        nonfinite_count=nonfinite_count,
+        contradiction_count=sum(crop.contradictions(part) for part in blocks(crop.label_grid, block_voxels)),
     )
 
 
@@ -87,18 +92,18 @@ def _fractions(crop: OpenCrop, block_voxels: int) -> dict[str, Fractions]:
 
 
 def _intensities(crop: OpenCrop, block_voxels: int, sampled_values: int) -> tuple[tuple[float, ...], int]:
-    """Return percentiles of what is not NaN, and how many values are."""
+    """Return percentiles of what is finite, and how many values are not."""
     small_integers = crop.raw.dtype.kind in "iu" and crop.raw.dtype.itemsize <= 2
     gather = _Histogram(crop.raw.dtype) if small_integers else _Sample(sampled_values / math.prod(crop.raw.shape))
-    nan_count = 0
+    nonfinite_count = 0
     for part in blocks(crop.raw_grid, block_voxels):
         values = crop.raw.read(part).ravel()
         if values.dtype.kind == "f":
-            wrong = np.isnan(values)
-            nan_count += int(wrong.sum())
+            wrong = ~np.isfinite(values)
+            nonfinite_count += int(wrong.sum())
             values = values[~wrong]
         gather.add(values)
-    return gather.percentiles(), nan_count
+    return gather.percentiles(), nonfinite_count
 
 
 class _Histogram:

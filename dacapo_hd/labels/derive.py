@@ -24,8 +24,11 @@ def derive(
     that all its atoms are. A target is present if every atom still possible is one of its own, absent if none is.
     Where annotations contradict each other, those that say present win, together with all classes that contain them;
     everything else there is absent. More annotation therefore never turns known into unknown.
-    UserError if a class is not in the scheme.
+    In an overlapping scheme each class is what its own annotation says. UserError if a class is not in the scheme.
     """
+    if scheme.overlapping:
+        shape = next(iter(annotated.values())).shape
+        return np.stack([annotated.get(name, np.full(shape, UNKNOWN, np.uint8)) for name in targets])
     combinations, index = _distinct(list(annotated.values()))
     inside_annotated, inside_targets = _membership(scheme, list(annotated), targets)
     table = _decide(combinations, inside_annotated, inside_targets)
@@ -34,6 +37,16 @@ def derive(
         # "clip" spares the copy that numpy makes to check the indices
         np.take(column, index, out=code[target], mode="clip")
     return code
+
+
+def contradictory(scheme: ClassScheme, annotated: Mapping[str, NDArray[np.uint8]]) -> NDArray[np.bool_]:
+    """Return where (z, y, x) annotations say what the scheme rules out, such as two classes that exclude each other."""
+    combinations, index = _distinct(list(annotated.values()))
+    if scheme.overlapping:
+        return np.zeros(index.shape, bool)
+    inside, _ = _membership(scheme, list(annotated), [])
+    found: NDArray[np.bool_] = _possible(combinations, inside)[1][index]
+    return found
 
 
 def merge(codes: Iterable[NDArray[np.uint8]]) -> NDArray[np.uint8]:
@@ -87,18 +100,26 @@ def _decide(
     combinations: NDArray[np.uint8], inside_annotated: NDArray[np.bool_], inside_targets: NDArray[np.bool_]
 ) -> NDArray[np.uint8]:
     """Return the codes (combination, target)."""
+    possible, ruled_out = _possible(combinations, inside_annotated)
     says_present = combinations == PRESENT
-    excluded_by_absence = _any_of(combinations == ABSENT, inside_annotated)
-    possible = ~(excluded_by_absence | _any_of(says_present, ~inside_annotated))
-    something = says_present.any(axis=1)
-    contradictory = something & ~possible.any(axis=1)
-
-    present = ~_any_of(possible, ~inside_targets.T) & (something & ~contradictory)[:, None]
-    present[contradictory] = _present_by_any(
-        says_present[contradictory], excluded_by_absence[contradictory], inside_annotated, inside_targets
+    present = ~_any_of(possible, ~inside_targets.T) & (says_present.any(axis=1) & ~ruled_out)[:, None]
+    present[ruled_out] = _present_by_any(
+        says_present[ruled_out],
+        _any_of(combinations == ABSENT, inside_annotated)[ruled_out],
+        inside_annotated,
+        inside_targets,
     )
     absent = ~_any_of(possible, inside_targets.T) & ~present
     return np.select([present, absent], [np.uint8(PRESENT), np.uint8(ABSENT)], np.uint8(UNKNOWN))
+
+
+def _possible(
+    combinations: NDArray[np.uint8], inside_annotated: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which atoms a combination leaves, (combination, group), and whether it leaves none though one is there."""
+    says_present = combinations == PRESENT
+    excluded = _any_of(combinations == ABSENT, inside_annotated) | _any_of(says_present, ~inside_annotated)
+    return ~excluded, says_present.any(axis=1) & excluded.all(axis=1)
 
 
 def _present_by_any(

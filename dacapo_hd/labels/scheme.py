@@ -53,11 +53,13 @@ def _cycles(classes: Mapping[str, tuple[str, ...]]) -> Iterable[tuple[str, str]]
 class ClassScheme:
     """Classes and their parts: no parts means atomic; at most one atomic class is present at a voxel.
 
-    A composite class is the union of its parts, which may be composite themselves.
+    A composite class is the union of its parts, which may be composite themselves. With `overlapping` nothing is known
+    about how classes exclude or contain each other, and nothing is derived from one for another.
     Raises UserError for unknown parts and for cycles.
     """
 
     classes: Mapping[str, tuple[str, ...]] = attrs.field(converter=_parts_by_name, validator=_check_parts)
+    overlapping: bool = False
 
     @classmethod
     def from_string(cls, path: str) -> ClassScheme:
@@ -72,9 +74,9 @@ class ClassScheme:
             raise UserError(*(f"{file}: {problem}" for problem in error.problems)) from None
 
     @classmethod
-    def of_atoms(cls, names: Iterable[str]) -> ClassScheme:
+    def of_atoms(cls, names: Iterable[str], overlapping: bool = False) -> ClassScheme:
         """Make the scheme in which every class is atomic."""
-        return cls(dict.fromkeys(names, ()))
+        return cls(dict.fromkeys(names, ()), overlapping)
 
     def atoms(self, name: str) -> frozenset[str]:
         """Return the atomic classes of a class (itself, if atomic); UserError if the scheme does not have it."""
@@ -88,7 +90,7 @@ class ClassScheme:
 
     def exclusive(self, a: str, b: str) -> bool:
         """Tell whether two classes cannot both be present at a voxel."""
-        return not self.atoms(a) & self.atoms(b)
+        return not self.overlapping and not self.atoms(a) & self.atoms(b)
 
     @cached_property
     def _atoms(self) -> dict[str, frozenset[str]]:

@@ -19,8 +19,8 @@ def balanced(weight: Tensor, present: Tensor, absent: Tensor) -> Tensor:
     """Scale weights (b, c, z, y, x) so that the present and the absent voxels of a channel weigh the same together.
 
     With f the weighted share of present voxels in a channel of the batch, present voxels are scaled by 1 / 2f and
-    absent ones by 1 / 2(1 - f), so that the channel's total stays as it was. f is kept within 0.05 and 0.95: a single
-    voxel of the rarer side weighs at most 10. Voxels that are neither keep their weight.
+    absent ones by 1 / 2(1 - f). f is kept within 0.05 and 0.95: a single voxel of the rarer side weighs at most 10, and
+    a channel with f outside of that range loses up to half of its total. Voxels that are neither keep their weight.
     """
     axes = (0, *range(2, weight.ndim))
     of_present = (weight * present).sum(axes, keepdim=True, dtype=torch.float32)

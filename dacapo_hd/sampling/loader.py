@@ -52,8 +52,12 @@ def make_loader(
     """
     from dacapo_hd.sampling.recipe import Recipe
 
-    source = BatchSource(Recipe.of(crops, task, architecture, sampling, seed), batch_size)
-    return BatchLoader(source, workers, sampling.prefetch, first_batch)
+    return load_batches(Recipe.of(crops, task, architecture, sampling, seed), batch_size, workers, first_batch)
+
+
+def load_batches(recipe: Recipe, batch_size: int, workers: int, first_batch: int = 0) -> BatchLoader:
+    """Do the same for a recipe that is made already."""
+    return BatchLoader(BatchSource(recipe, batch_size), workers, recipe.sampling.prefetch, first_batch)
 
 
 class BatchLoader:

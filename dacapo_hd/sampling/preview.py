@@ -14,6 +14,7 @@ from dacapo_hd.sampling.sampling import Sampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from dacapo_hd.architectures.base import Architecture
     from dacapo_hd.datasplits import OpenCrop
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from dacapo_hd.tasks.base import Task
 
 PANEL_INCHES = 1.5
+LEGEND_INCHES = 0.5
 MAX_PAIRS = 4
 UNKNOWN = "#d9d9d9"
+PARTLY_KNOWN = "#efefef"
 
 
 @attrs.frozen(eq=False)
@@ -59,21 +62,37 @@ def preview(
     pipeline = SamplePipeline(recipe)
     made = [pipeline.sample(index) for index in range(samples)]
     rows = _rows(made[0])
-    pairs = max(map(len, rows))
     big = max(2, len(rows))
-    size = ((2 * big + 2 * pairs) * PANEL_INCHES, samples * big * PANEL_INCHES * 1.12 + 0.5)
-    figure = Figure(size, layout="constrained")
+    columns = 2 * big + 2 * max(map(len, rows))
+    figure = Figure(((columns + 0.1) * PANEL_INCHES, samples * big * PANEL_INCHES + LEGEND_INCHES))
     FigureCanvasAgg(figure)
-    parts: Any = figure.subfigures(samples, 1, squeeze=False)
-    for part, sample in zip(parts[:, 0], made, strict=True):
-        left, right = part.subfigures(1, 2, width_ratios=(2 * big, 2 * pairs))
-        panels = left.subplots(1, 2)
-        _draw_raw(panels[0], sample, recipe.windows)
-        _draw_labels(panels[1], sample)
-        _draw_targets(right.subplots(len(rows), 2 * pairs, squeeze=False), _rows(sample))
-        _bare(part)
+    for index, sample in enumerate(made):
+        sheet = Sheet(figure, index * big)
+        _draw_raw(sheet.panel(0, 0, big), sample, recipe.windows)
+        _draw_labels(sheet.panel(big, 0, big), sample)
+        for line, row in enumerate(_rows(sample)):
+            for pair, channel in enumerate(row):
+                _draw_target(sheet.panel(2 * (big + pair), line), channel)
+                _draw_weight(sheet.panel(2 * (big + pair) + 1, line), channel.weight)
     _legend(figure, task.classes)
     figure.savefig(path, dpi=100)
+
+
+@attrs.frozen(eq=False)
+class Sheet:
+    """A grid of square panels in a figure, from a row of the figure downwards."""
+
+    figure: Figure
+    top: int
+
+    def panel(self, column: int, row: int, size: int = 1) -> Axes:
+        """Add a panel of `size` by `size` cells without ticks, with room for its title."""
+        width, height = self.figure.get_size_inches() / PANEL_INCHES
+        left, bottom = column + 0.1, height - self.top - row - size + 0.05
+        axes = self.figure.add_axes((left / width, bottom / height, (size - 0.1) / width, (size - 0.22) / height))
+        axes.set_xticks([])
+        axes.set_yticks([])
+        return axes
 
 
 def _rows(sample: Sample) -> list[list[Channel]]:
@@ -89,21 +108,6 @@ def _rows(sample: Sample) -> list[list[Channel]]:
         length = min(count, MAX_PAIRS)
         rows += [channels[i : i + length] for i in range(0, len(channels), length)]
     return rows
-
-
-def _draw_targets(panels: NDArray[Any], rows: Sequence[Sequence[Channel]]) -> None:
-    for line, row in zip(panels, rows, strict=True):
-        for panel in line[2 * len(row) :]:
-            panel.set_visible(False)
-        for index, channel in enumerate(row):
-            _draw_target(line[2 * index], channel)
-            _draw_weight(line[2 * index + 1], channel.weight)
-
-
-def _bare(part: Any) -> None:
-    for panel in (axes for inner in part.subfigs for axes in inner.axes):
-        panel.set_xticks([])
-        panel.set_yticks([])
 
 
 def _draw_raw(panel: Axes, sample: Sample, windows: Windows) -> None:
@@ -124,6 +128,7 @@ def _draw_labels(panel: Axes, sample: Sample) -> None:
     present, known = sample.labels.present, sample.labels.known
     section = known.shape[1] // 2
     picture = np.ones((*known.shape[2:], 3))
+    picture[~np.all(known[:, section], axis=0)] = to_rgb(PARTLY_KNOWN)
     order = np.argsort([-code.sum() for code in present])
     for index in order:
         picture[present[index, section]] = to_rgb(_colour(index))
@@ -157,13 +162,14 @@ def _hatch(panel: Axes, mask: NDArray[np.bool_]) -> None:
         drawn.set_linewidth(0)
 
 
-def _legend(figure: Any, classes: Sequence[str]) -> None:
+def _legend(figure: Figure, classes: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
     patches = [Patch(facecolor=_colour(index), label=name) for index, name in enumerate(classes)]
-    patches.append(Patch(facecolor="white", edgecolor="#a0a0a0", label="absent"))
-    patches.append(Patch(facecolor=UNKNOWN, edgecolor="#a0a0a0", hatch="////", label="unknown, or weight 0"))
-    figure.legend(handles=patches, loc="outside lower center", ncols=min(len(patches), 8), fontsize=8, frameon=False)
+    patches.append(Patch(facecolor="white", edgecolor="#a0a0a0", label="all absent"))
+    patches.append(Patch(facecolor=PARTLY_KNOWN, edgecolor="#a0a0a0", label="some unknown"))
+    patches.append(Patch(facecolor=UNKNOWN, edgecolor="#a0a0a0", hatch="////", label="all unknown; weight 0"))
+    figure.legend(handles=patches, loc="lower center", ncols=min(len(patches), 10), fontsize=8, frameon=False)
 
 
 def _colour(index: int) -> Any:

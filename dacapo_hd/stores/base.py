@@ -138,9 +138,11 @@ def refuse_changed(old: RunRecord, new: RunRecord) -> None:
 @cache
 def git_sha() -> str:
     """Return the revision of the code that runs, or `unknown` outside a checkout."""
-    command = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    git = ["git", "-C", str(Path(__file__).parent)]
     try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        # an installed package may lie in somebody else's repository
+        tracked = subprocess.run([*git, "ls-files", "--error-unmatch", __file__], capture_output=True, timeout=10)
+        found = subprocess.run([*git, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    return found.stdout.strip() or "unknown"
+    return found.stdout.strip() or "unknown" if tracked.returncode == 0 else "unknown"

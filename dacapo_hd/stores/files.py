@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,19 +22,20 @@ Row = TypeVar("Row", StatRow, ScoreRow)
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write a file so that a crash or a full disk leaves the old content or the new one; raises UserError."""
-    temporary: str | None = None
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except OSError as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
         raise cannot_write(path, error) from error
+    finally:
+        # a folder that does not exist, or a file in its place, has nothing to remove
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def cannot_write(path: Path, error: OSError) -> UserError:
@@ -58,6 +59,21 @@ def _append(path: Path, data: bytes) -> None:
                 raise
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Hold a lock file for a moment."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path)
+        lock.acquire()
+    except OSError as error:
+        raise cannot_write(path, error) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _encode(rows: Sequence[Any]) -> bytes:
@@ -106,8 +122,11 @@ class FileStore(Store):
 
     def write_scores(self, name: str, rows: Sequence[ScoreRow]) -> None:
         replaced = {(row.iteration, row.crop) for row in rows}
-        kept = [row for row in self.scores(name) if (row.iteration, row.crop) not in replaced]
-        write_atomically(self._path(name, "scores.jsonl"), _encode([*kept, *rows]))
+        path = self._path(name, "scores.jsonl")
+        # `validate` may write while the run is being trained
+        with _held(path.with_name(".scores.lock")):
+            kept = [row for row in self.scores(name) if (row.iteration, row.crop) not in replaced]
+            write_atomically(path, _encode([*kept, *rows]))
 
     def scores(self, name: str) -> list[ScoreRow]:
         return _decode(self._path(name, "scores.jsonl"), ScoreRow)
@@ -115,8 +134,9 @@ class FileStore(Store):
     def truncate(self, name: str, iteration: int) -> None:
         stats = [row for row in self.stats(name) if row.iteration <= iteration]
         write_atomically(self._path(name, "stats.jsonl"), _encode(stats))
-        scores = [row for row in self.scores(name) if row.iteration <= iteration]
-        write_atomically(self._path(name, "scores.jsonl"), _encode(scores))
+        path = self._path(name, "scores.jsonl")
+        with _held(path.with_name(".scores.lock")):
+            write_atomically(path, _encode([row for row in self.scores(name) if row.iteration <= iteration]))
 
     def checkpoint_folder(self, name: str) -> Path:
         return self._path(name, "checkpoints")

@@ -24,7 +24,8 @@ class Target:
     """What the network should say and where that counts.
 
     `value` is float32 (v, z, y, x), `weight` float32 (w, z, y, x) with v a multiple of w; `channels` names the v
-    channels. Unknown always means weight 0.
+    channels. Where nothing is known the weight is 0; what
+    is unknown but bounded (interval supervision) may count.
     """
 
     value: NDArray[np.float32]

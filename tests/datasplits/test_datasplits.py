@@ -109,12 +109,15 @@ def test_class_not_in_the_scheme(make):
     ]
 
 
-def test_without_a_scheme_all_classes_are_atomic(store):
+def test_without_a_scheme_nothing_is_derived_between_classes(store):
     data = np.array([[[1, 0, 255]]], np.uint8)
     labels = (ClassArrays({"mito": store("mito", data), "er": store("er", data * 0 + 255)}),)
     split = Crops(train=(Crop("a", store("raw", data), labels),))
-    assert split.class_scheme() == ClassScheme({"mito": (), "er": ()})
+    assert split.class_scheme() == ClassScheme({"mito": (), "er": ()}, overlapping=True)
     (opened,) = split.open("train", ("er",))
+    assert opened.read_labels(opened.raw_grid.roi).code.ravel().tolist() == [0, 0, 0]
+    exclusive = Crops(train=split.train, scheme=ClassScheme.of_atoms(["mito", "er"]))
+    (opened,) = exclusive.open("train", ("er",))
     assert opened.read_labels(opened.raw_grid.roi).code.ravel().tolist() == [ABSENT, 0, 0]
 
 
@@ -274,11 +277,11 @@ def test_folder(store, tmp_path, monkeypatch):
     split = Folder("${MY_DATA}", ignore=("semantic",))
     assert [crop.name for crop in split.crops("train")] == ["a", "b"]
     assert [crop.name for crop in split.crops("validate")] == ["c"]
-    assert split.class_scheme() == ClassScheme({"er": (), "mito": ()})
+    assert split.class_scheme() == ClassScheme({"er": (), "mito": ()}, overlapping=True)
     a, b = split.open("train", ("mito", "er"))
     assert a.read_labels(a.raw_grid.roi).code.reshape(2, 3).tolist() == [[ABSENT, PRESENT, 0], [ABSENT, ABSENT, 0]]
     block = b.read_labels(b.raw_grid.roi)
-    assert block.code.reshape(2, 3).tolist() == [[ABSENT, PRESENT, PRESENT], [ABSENT, ABSENT, ABSENT]]
+    assert block.code.reshape(2, 3).tolist() == [[ABSENT, PRESENT, PRESENT], [ABSENT, ABSENT, 0]]
     assert block.instances["mito"].ravel().tolist() == [0, 7, 9]
 
 

@@ -38,7 +38,7 @@ def test_percentiles(store, block_voxels, dtype):
     found = fingerprint(open_crop(store, raw, intensity_range=(0, 255)), block_voxels)
     expected = np.percentile(raw, (1, 50, 99), method="inverted_cdf")
     assert found.percentiles == tuple(expected)
-    assert found.nan_count == 0
+    assert found.nonfinite_count == 0
 
 
 @any_blocks
@@ -46,7 +46,7 @@ def test_nan_is_counted_and_left_out(store, block_voxels):
     raw = np.full((2, 6, 5, 12), 3, np.float32)
     raw[1, 2, 3, 4:7] = np.nan
     found = fingerprint(open_crop(store, raw, intensity_range=(0, 5)), block_voxels)
-    assert found.nan_count == 3
+    assert found.nonfinite_count == 3
     assert found.percentiles == (3, 3, 3)
     everywhere = fingerprint(open_crop(store, raw * np.nan, "b", intensity_range=(0, 5)), block_voxels)
     assert np.isnan(everywhere.percentiles).all()

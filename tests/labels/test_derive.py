@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.labels import ABSENT, PRESENT, UNKNOWN, ClassScheme, derive
-from dacapo_hd.labels.derive import merge
+from dacapo_hd.labels.derive import contradictory, merge
 
 SCHEME = ClassScheme(
     {
@@ -188,3 +188,24 @@ def test_class_that_the_scheme_lacks():
 def test_several_annotations_of_one_class():
     codes = np.array(list(itertools.product((U, A, P), repeat=2)), np.uint8).T
     assert merge(codes).tolist() == [U, A, P, A, A, P, P, P, P]
+
+
+def test_an_overlapping_scheme_derives_nothing_for_other_classes():
+    scheme = ClassScheme.of_atoms(["cell", "mito"], overlapping=True)
+    annotated = {"cell": np.array([[[PRESENT, PRESENT, ABSENT]]], np.uint8)}
+    known = derive(scheme, annotated, ["mito", "cell"])
+    assert known[0].ravel().tolist() == [UNKNOWN] * 3
+    assert np.array_equal(known[1], annotated["cell"])
+    assert not scheme.exclusive("cell", "mito")
+
+
+def test_contradictions_are_found_where_the_scheme_rules_the_annotation_out():
+    scheme = ClassScheme({"mito": ("mem", "lum"), "mem": (), "lum": (), "er": ()})
+    annotated = {
+        "mito": np.array([[[PRESENT, PRESENT, ABSENT, UNKNOWN, PRESENT]]], np.uint8),
+        "er": np.array([[[PRESENT, ABSENT, UNKNOWN, PRESENT, UNKNOWN]]], np.uint8),
+        "mem": np.array([[[UNKNOWN, ABSENT, PRESENT, UNKNOWN, PRESENT]]], np.uint8),
+    }
+    assert contradictory(scheme, annotated).ravel().tolist() == [True, False, True, False, False]
+    overlapping = ClassScheme.of_atoms(["mito", "er", "mem"], overlapping=True)
+    assert not contradictory(overlapping, annotated).any()

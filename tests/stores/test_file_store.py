@@ -144,7 +144,7 @@ def test_a_write_that_runs_out_of_space_leaves_the_previous_state(tmp_path):
     scores, stats, files = found.stdout.splitlines()
     assert scores.startswith(f"cannot write {tmp_path}/run/scores.jsonl: File too large; free space")
     assert stats.startswith(f"cannot write {tmp_path}/run/stats.jsonl: File too large; free space")
-    assert files == "['scores.jsonl', 'stats.jsonl']"
+    assert files == "['.scores.lock', 'scores.jsonl', 'stats.jsonl']"
 
 
 HOLD = """
