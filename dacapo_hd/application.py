@@ -57,10 +57,10 @@ def apply_run(
     predictor = make_predictor(run, network)
     provenance = {"run": name, "iteration": chosen, "config_hash": run.config_hash, "source": source}
     prediction = create_prediction(f"{output}/prediction", grid, run.task, overwrite=overwrite, attributes=provenance)
-    with BlockProgress(f"predict {name}@{chosen}", progress) as bar:
+    with BlockProgress(f"predict {name}@{chosen}", "blocks", progress) as bar:
         predict(predictor, volume, prediction, grid.roi, tuple(saved["data"]["intensity_range"]), progress=bar)
     written = [Path(output, "prediction")]
-    with BlockProgress(f"segment {segmenter.label}", progress) as bar:
+    with BlockProgress(f"segment {segmenter.label}", "blocks", progress) as bar:
         written += _segment(prediction, segmenter, output, overwrite, provenance, bar)
     return written
 

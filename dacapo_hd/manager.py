@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,6 @@ from dacapo_hd.stores.base import RunRecord, ScoreRow, Store, git_sha
 
 if TYPE_CHECKING:
     from dacapo_hd.report.compare import Comparison
-
-logger = logging.getLogger(__name__)
 
 
 def record_of(run: Run) -> RunRecord:

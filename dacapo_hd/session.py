@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -25,10 +24,8 @@ from dacapo_hd.stores.base import ScoreRow, Store, git_sha
 from dacapo_hd.training.checkpoint import Checkpoints
 from dacapo_hd.training.device import choose_device, use_bfloat16
 from dacapo_hd.training.loop import Callbacks, TrainingState, fit
-from dacapo_hd.training.progress import TrainingProgress
+from dacapo_hd.training.progress import BlockProgress, TrainingProgress
 from dacapo_hd.training.validation import validate_crop
-
-logger = logging.getLogger(__name__)
 
 
 def make_predictor(run: Run, network: torch.nn.Module) -> Predictor:
@@ -41,8 +38,12 @@ def newest_checkpoint(run: Run, store: Store) -> int:
     """Return the newest iteration that has a checkpoint; raises UserError when there is none."""
     iterations = Checkpoints(store.checkpoint_folder(run.name)).iterations()
     if not iterations:
-        raise UserError(f"run {run.name!r} has no checkpoint yet; train it with `dacapo-hd train {run.name}`")
+        raise _no_checkpoint(run)
     return iterations[-1]
+
+
+def _no_checkpoint(run: Run) -> UserError:
+    return UserError(f"run {run.name!r} has no checkpoint yet; train it with `dacapo-hd train {run.name}`")
 
 
 def load_network(run: Run, store: Store, iteration: int | None) -> tuple[int, Network, dict[str, Any]]:
@@ -51,7 +52,7 @@ def load_network(run: Run, store: Store, iteration: int | None) -> tuple[int, Ne
     if iteration is None:
         found = checkpoints.load_latest()
         if found is None:
-            raise UserError(f"run {run.name!r} has no checkpoint yet; train it with `dacapo-hd train {run.name}`")
+            raise _no_checkpoint(run)
         iteration, saved = found
     else:
         saved = checkpoints.load(iteration)
@@ -61,27 +62,34 @@ def load_network(run: Run, store: Store, iteration: int | None) -> tuple[int, Ne
 
 
 def validate_network(
-    run: Run, store: Store, network: torch.nn.Module, crops: Sequence[OpenCrop], iteration: int
+    run: Run,
+    store: Store,
+    network: torch.nn.Module,
+    crops: Sequence[OpenCrop],
+    iteration: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ScoreRow]:
     """Score a network on crops and store the rows."""
     predictor = make_predictor(run, network)
-    rows = [
-        ScoreRow(
-            run=run.name,
-            config_hash=run.config_hash,
-            group_hash=run.group_hash,
-            seed=run.seed,
-            iteration=iteration,
-            crop=crop.name,
-            segmenter=json.dumps(unstructure(segmenter), sort_keys=True),
-            class_name=found.class_name,
-            score=found.score,
-            value=found.value,
-            git_sha=git_sha(),
-        )
-        for crop in crops
-        for segmenter, found in validate_crop(predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm)
-    ]
+    rows: list[ScoreRow] = []
+    for number, crop in enumerate(crops, start=1):
+        rows += [
+            ScoreRow(
+                run=run.name,
+                config_hash=run.config_hash,
+                group_hash=run.group_hash,
+                seed=run.seed,
+                iteration=iteration,
+                crop=crop.name,
+                segmenter=json.dumps(unstructure(segmenter), sort_keys=True),
+                class_name=found.class_name,
+                score=found.score,
+                value=found.value,
+                git_sha=git_sha(),
+            )
+            for segmenter, found in validate_crop(predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm)
+        ]
+        progress(number, len(crops))
     store.write_scores(run.name, rows)
     return rows
 
@@ -92,9 +100,8 @@ def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress:
     if not crops:
         raise UserError(f"run {run.name!r}: datasplit.validate has no crops; add some to validate")
     iteration, network, _ = load_network(run, store, iteration)
-    if progress:
-        logger.info("validating iteration %d on %d crops", iteration, len(crops))
-    return validate_network(run, store, network, crops, iteration)
+    with BlockProgress(f"validate {run.name}@{iteration}", "crops", progress) as bar:
+        return validate_network(run, store, network, crops, iteration, bar)
 
 
 def open_validation(run: Run) -> tuple[OpenCrop, ...]:

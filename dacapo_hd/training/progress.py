@@ -79,16 +79,16 @@ class TrainingProgress:
 
 
 class BlockProgress:
-    """Shows how many blocks are done; call it with (done, total)."""
+    """Shows how many blocks or crops are done; call it with (done, total)."""
 
-    def __init__(self, name: str, visible: bool = True) -> None:
+    def __init__(self, name: str, unit: str, visible: bool = True) -> None:
         self.name = name
         console = Console(stderr=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("blocks"),
+            TextColumn(unit),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
