@@ -33,6 +33,7 @@ from dacapo_hd.geometry import Grid
 from dacapo_hd.labels import ClassArrays, ClassScheme
 from dacapo_hd.sampling import (
     Augment,
+    Batch,
     Defects,
     Elastic,
     Gamma,
@@ -211,27 +212,40 @@ def rates(n: int) -> list[str]:
     return lines
 
 
-def training(n: int, quick: bool) -> list[str]:
-    """Time iterations with one worker in stretches, in turns with bare steps on one batch."""
+def training(turns: int, quick: bool) -> list[str]:
+    """Time iterations with one worker in turns with bare steps on one batch, some of each per turn."""
     task, trainer = HotDistance(("mito", "er")), Trainer(precision="float32")
     architecture = UNet(input_shape_vx=(92,) * 3, num_fmaps=4 if quick else 12, fmap_inc_factor=2 if quick else 3)
     torch.set_num_threads(1)
     state = TrainingState.start(trainer, Network(architecture, task))
-    whole, bare = [], []
-    with open_crop((192,) * 3, task.classes) as crop:
-        prefetch = trainer.sampling.prefetch
-        with make_loader([crop], task, architecture, Sampling(augments=ALL), 1, 0, workers=1) as loader:
-            batch = next(loader)
-            for times, fresh in [(whole, True), (bare, False)] * 3:
-                # the batches that were made meanwhile are not counted
-                for step in range(n + prefetch):
-                    begin = time.perf_counter()
-                    losses = training_step(trainer, task, state, next(loader) if fresh else batch)
-                    torch.stack(list(losses.values())).sum().item()
-                    if step >= prefetch:
-                        times.append(time.perf_counter() - begin)
+    waits, whole, bare = [], [], []
+
+    def step(batch: Batch) -> None:
+        torch.stack(list(training_step(trainer, task, state, batch).values())).sum().item()
+
+    sampling = Sampling(augments=ALL)
+    with (
+        open_crop((192,) * 3, task.classes) as crop,
+        make_loader([crop], task, architecture, sampling, 1, 0, workers=1) as loader,
+    ):
+        batch = next(loader)
+        for _ in range(turns):
+            # batches that were made during bare steps are not counted
+            for counted in [False] * sampling.prefetch + [True] * 3:
+                begin = time.perf_counter()
+                fresh = next(loader)
+                waited = time.perf_counter()
+                step(fresh)
+                if counted:
+                    waits.append(waited - begin)
+                    whole.append(time.perf_counter() - begin)
+            for _ in range(3):
+                begin = time.perf_counter()
+                step(batch)
+                bare.append(time.perf_counter() - begin)
     iteration, step_alone = float(np.median(whole)), float(np.median(bare))
     return [
+        f"waiting for a batch, one worker: {np.median(waits):.4f} s",
         f"training iteration, one worker: {iteration:.4f} s",
         f"bare step on one batch: {step_alone:.4f} s",
         f"sampling overhead: {100 * (iteration / step_alone - 1):.1f} % (goal <= 5)",
@@ -242,7 +256,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions, a smaller network")
     quick = parser.parse_args().quick
-    lines = geometric_nodes(3 if quick else 15) + rates(4 if quick else 20) + training(3 if quick else 8, quick)
+    lines = geometric_nodes(3 if quick else 15) + rates(4 if quick else 20) + training(2 if quick else 8, quick)
     print("\n".join(lines))
 
 

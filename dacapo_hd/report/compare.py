@@ -149,9 +149,20 @@ def segmenter_label(canonical: str) -> str:
 def _differing(records: Sequence[RunRecord]) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
     flat = {record.name: dict(_flatten({**record.config, "seed": record.seed})) for record in records}
     keys = dict.fromkeys(key for config in flat.values() for key in config if key != "name")
-    texts = {key: [config.get(key, NOTHING) for config in flat.values()] for key in keys}
-    differing = tuple(key for key, found in texts.items() if len(set(found)) > 1)
+    differing = tuple(key for key in keys if _differs(key, list(flat.values())))
     return differing, {name: {key: config.get(key, NOTHING) for key in differing} for name, config in flat.items()}
+
+
+def _differs(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
+    """Tell whether a key says more about the difference of configs than the types of their parts do.
+
+    A part of another type has other fields: what only some of the types have must differ among those that have it.
+    """
+    values = [config.get(key) for config in configs]
+    parents = [key.rsplit(".", depth)[0] for depth in range(1, key.count(".") + 1)]
+    if any(len({config.get(f"{parent}.type") for config in configs}) > 1 for parent in parents):
+        return len({value for value in values if value is not None}) > 1
+    return len(set(values)) > 1
 
 
 def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:

@@ -177,3 +177,25 @@ def test_the_text_shows_everything_with_units():
         "80.0",
     ]
     assert "far[x]" in far
+
+
+def test_fields_that_follow_from_another_type_are_not_shown():
+    runs = [
+        RunRecord(name, {"task": task}, f"hash-{name}", f"group-{name}", 0, "", "")
+        for name, task in {
+            "a": {"type": "OneHot", "classes": ["mito"]},
+            "b": {"type": "Distance", "classes": ["mito"], "scale_nm": 50.0, "grid": [{"type": "Argmax"}]},
+            "c": {"type": "HotDistance", "classes": ["mito"], "scale_nm": 50.0, "distance_weight": 1.0, "grid": []},
+        }.items()
+    ]
+    assert compare(runs, {}, "dice").keys == ("task.type",)
+    runs[2].config["task"]["scale_nm"] = 80.0
+    assert compare(runs, {}, "dice").keys == ("task.type", "task.scale_nm")
+
+
+def test_a_field_that_only_one_of_the_same_type_has_is_shown():
+    runs = [
+        RunRecord(name, {"datasplit": {"type": "Crops", "train": crops}}, name, name, 0, "", "")
+        for name, crops in {"a": [{"name": "x"}], "b": [{"name": "x"}, {"name": "y"}]}.items()
+    ]
+    assert compare(runs, {}, "dice").keys == ("datasplit.train.1.name",)
