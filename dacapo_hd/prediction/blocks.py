@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays import Volume
+from dacapo_hd.operations.mirror import mirrored
 
 Shape = tuple[int, ...]
 
@@ -90,16 +91,6 @@ class Layout:
         count = -(-(end - start) // (max(block // unit, 1) * unit))
         length = -(-(end - start) // (count * unit)) * unit
         return [begin, *range(start + length, end, length), end]
-
-
-def mirrored(begin: int, end: int, size: int) -> NDArray[np.intp]:
-    """Return for the positions `begin` to `end` of an axis of `size` voxels the voxels that stand there.
-
-    Outside they are reflected without repeating the border, as often as needed; a single voxel repeats.
-    """
-    period = max(1, 2 * (size - 1))
-    position = np.arange(begin, end) % period
-    return np.minimum(position, period - position) if size > 1 else np.zeros(end - begin, np.intp)
 
 
 def read_mirrored(source: Volume, begin: Sequence[int], shape: Sequence[int]) -> NDArray[np.generic]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from dacapo_hd.datasplits import OpenCrop
 from dacapo_hd.geometry import nm
 from dacapo_hd.labels.block import LabelBlock
+from dacapo_hd.operations.mirror import mirrored
 from dacapo_hd.sampling.augment import GeometricAugment, Geometry, IntensityAugment, Space
 from dacapo_hd.sampling.boxes import Box, orient, oriented_box
 from dacapo_hd.sampling.locations import Locator
@@ -95,7 +96,7 @@ class CropSource(_KeepsGlobalState, gp.BatchProvider):
     def _raw(self, roi: Roi) -> NDArray[np.float32]:
         grid = self.crop.raw_grid
         begin, end = roi.begin / grid.voxel_size, roi.end / grid.voxel_size
-        indices = [_reflected(a, b, n) for a, b, n in zip(begin, end, grid.shape_vx, strict=True)]
+        indices = [mirrored(a, b, n) for a, b, n in zip(begin, end, grid.shape_vx, strict=True)]
         low = [int(i.min()) for i in indices]
         shape = [int(i.max()) + 1 - a for i, a in zip(indices, low, strict=True)]
         data = self.crop.read_raw(grid.roi_of(low, shape))
@@ -103,13 +104,6 @@ class CropSource(_KeepsGlobalState, gp.BatchProvider):
             return data
         channels = np.arange(len(data))
         return data[np.ix_(channels, *(i - a for i, a in zip(indices, low, strict=True)))]
-
-
-def _reflected(begin: int, end: int, size: int) -> NDArray[np.int64]:
-    """Return the voxels of 0..size-1 that stand for begin..end-1, mirrored about the first and last voxel."""
-    period = max(1, 2 * (size - 1))
-    index = np.arange(begin, end) % period
-    return np.minimum(index, period - index) if size > 1 else np.zeros(end - begin, np.int64)
 
 
 class ChooseLocation(_KeepsGlobalState, gp.BatchProvider):
