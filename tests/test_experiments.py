@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from dacapo_hd.phantom import write_scheme
 from dacapo_hd.sweep import load_runs
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -11,9 +12,11 @@ FILES = sorted([*EXPERIMENTS.glob("runs/*.yaml"), *EXPERIMENTS.glob("studies/*.y
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
-def test_it_loads(file, monkeypatch):
+def test_it_loads(file, monkeypatch, tmp_path):
     monkeypatch.setenv("DACAPO_HD_DATA", "/somewhere")
-    monkeypatch.chdir(EXPERIMENTS.parent)
+    monkeypatch.chdir(tmp_path)
+    # the demo makes its data, the scheme among them, before it loads its sweep
+    write_scheme(tmp_path / "demo" / "data.zarr")
     runs = load_runs(file)
     assert len({run.name for run in runs}) == len(runs) > 0
     assert all(run.datasplit.crops("train") for run in runs if file.parent.name != "demo")

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,19 +61,15 @@ def _append(path: Path, data: bytes) -> None:
         raise cannot_write(path, error) from error
 
 
-@contextmanager
-def _held(path: Path) -> Iterator[None]:
-    """Hold a lock file for a moment."""
+def _acquired(path: Path, timeout: float = -1) -> AbstractContextManager[Any]:
+    """Acquire a lock file; leaving the context that is returned releases it. Raises filelock's Timeout."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(path)
-        lock.acquire()
+        return FileLock(path).acquire(timeout=timeout)
+    except Timeout:
+        raise
     except OSError as error:
         raise cannot_write(path, error) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def _encode(rows: Sequence[Any]) -> bytes:
@@ -124,7 +120,7 @@ class FileStore(Store):
         replaced = {(row.iteration, row.crop) for row in rows}
         path = self._path(name, "scores.jsonl")
         # `validate` may write while the run is being trained
-        with _held(path.with_name(".scores.lock")):
+        with _acquired(path.with_name(".scores.lock")):
             kept = [row for row in self.scores(name) if (row.iteration, row.crop) not in replaced]
             write_atomically(path, _encode([*kept, *rows]))
 
@@ -135,7 +131,7 @@ class FileStore(Store):
         stats = [row for row in self.stats(name) if row.iteration <= iteration]
         write_atomically(self._path(name, "stats.jsonl"), _encode(stats))
         path = self._path(name, "scores.jsonl")
-        with _held(path.with_name(".scores.lock")):
+        with _acquired(path.with_name(".scores.lock")):
             write_atomically(path, _encode([row for row in self.scores(name) if row.iteration <= iteration]))
 
     def checkpoint_folder(self, name: str) -> Path:
@@ -144,18 +140,12 @@ class FileStore(Store):
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:
         path = self._path(name, ".lock")
-        lock = FileLock(path)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
+            lock = _acquired(path, timeout=0)
         except Timeout:
             raise UserError(f"run {name!r} is being trained by another process, which holds {path}") from None
-        except OSError as error:
-            raise cannot_write(path, error) from error
-        try:
+        with lock:
             yield
-        finally:
-            lock.release()
 
     def _path(self, name: str, file: str) -> Path:
         return self.folder / name / file

@@ -14,6 +14,21 @@ SECONDS_BETWEEN_LINES = 20.0
 LOSS_SMOOTHING = 0.98
 
 
+def _bar(text: str, visible: bool) -> Progress:
+    """Make a bar on stderr that shows nothing where there is no terminal."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(text),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not (visible and console.is_terminal),
+    )
+
+
 class TrainingProgress:
     """Shows iteration, smoothed losses, iterations per second and time to go; a context manager."""
 
@@ -22,17 +37,7 @@ class TrainingProgress:
         self.losses: dict[str, float] = {}
         self.visible = visible
         self.started = self.printed = time.monotonic()
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[status]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not (visible and console.is_terminal),
-        )
+        self.bar = _bar("{task.fields[status]}", visible)
         self.task = self.bar.add_task(name, total=iterations, completed=first, status="")
 
     def __enter__(self) -> TrainingProgress:
@@ -83,17 +88,7 @@ class BlockProgress:
 
     def __init__(self, name: str, unit: str, visible: bool = True) -> None:
         self.name = name
-        console = Console(stderr=True)
-        self.bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn(unit),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not (visible and console.is_terminal),
-        )
+        self.bar = _bar(unit, visible)
         self.task = self.bar.add_task(name, total=None)
 
     def __enter__(self) -> BlockProgress:
