@@ -18,7 +18,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.geometry import Grid, format_box, format_nm, format_shape
 from dacapo_hd.prediction.predict import create_prediction, predict, read_prediction
-from dacapo_hd.segmentation.base import Segmenter
+from dacapo_hd.segmentation.base import Prediction, Segmenter
 from dacapo_hd.session import load_network, make_predictor, newest_checkpoint
 from dacapo_hd.training.progress import BlockProgress
 
@@ -53,6 +53,7 @@ def apply_run(
     chosen, network, saved = load_network(run, manager.store, chosen)
     volume = _open_source(run, source, voxel_size_nm, saved["data"])
     grid = parse_roi(roi, volume.grid)
+    _require_readable(segmenter, run)
     _require_free(Path(output), overwrite)
     predictor = make_predictor(run, network)
     provenance = {"run": name, "iteration": chosen, "config_hash": run.config_hash, "source": source}
@@ -153,6 +154,12 @@ def _open_source(run: Run, source: str, voxel_size_nm: tuple[float, ...] | None,
             f"{source}: {channels} channels, but the network of {run.name!r} takes {run.architecture.in_channels}"
         )
     return volume
+
+
+def _require_readable(segmenter: Segmenter, run: Run) -> None:
+    """Let a segmenter that needs what the task does not predict fail before anything is computed."""
+    channels = tuple(channel.name for channel in run.task.output_channels())
+    segmenter.segment(Prediction(channels, np.zeros((len(channels), 1, 1, 1), np.float32), (1.0, 1.0, 1.0)))
 
 
 def _require_free(output: Path, overwrite: bool) -> None:

@@ -84,12 +84,25 @@ def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckRep
             report.warnings.append(f"{message}; `train` will refuse this")
         else:
             report.warnings.append(f"{message}, so it will have no scores")
+    if part == "train":
+        _check_presence(run, report)
     if crops and part == "train":
         try:
             recipe = Recipe.of(crops, run.task, run.architecture, run.trainer.sampling, run.seed)
             SamplePipeline(recipe).sample(0)
         except UserError as error:
             report.problems += error.problems
+
+
+def _check_presence(run: Run, report: CheckReport) -> None:
+    """Warn of classes that are annotated, but nowhere present."""
+    for class_name in run.task.classes:
+        found = [crop.fractions[class_name] for crop in report.crops["train"]]
+        if found and all(share.present == 0 for share in found) and any(share.absent > 0 for share in found):
+            report.warnings.append(
+                f"datasplit.train: {class_name!r} is present in no crop; if its masks hold 0 and 255, note that 255 "
+                "means unknown in uint8 arrays unless `unknown:` says otherwise"
+            )
 
 
 def _print(run: Run, report: CheckReport) -> None:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from dacapo_hd.report.compare import Comparison
 
 
+PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
+
+
 def record_of(run: Run) -> RunRecord:
     """Make what the store keeps of a run."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
@@ -98,6 +101,13 @@ class RunManager:
 def preview_run(run: Run, picture: Path, samples: int = 4) -> None:
     """Draw augmented training samples of a run with their targets and weights."""
     from dacapo_hd.sampling.preview import preview
+
+    if picture.suffix not in PICTURE_SUFFIXES:
+        raise UserError(
+            f"{picture}: not a picture that can be written; end the name with {', '.join(PICTURE_SUFFIXES)}"
+        )
+    if not picture.parent.is_dir():
+        raise UserError(f"{picture}: there is no folder {picture.parent}; make it first")
 
     crops = run.datasplit.open("train", run.task.classes)
     preview(crops, run.task, run.architecture, run.trainer.sampling, run.seed, picture, samples)

@@ -45,7 +45,10 @@ def load(path: str | Path, cls: type[T], overrides: Sequence[str] = ()) -> T:
 def load_data(path: str | Path) -> Any:
     """Read the plain data of a YAML file; ConfigError if there is no such file or it is not YAML."""
     with reported(str(path)):
-        return read_yaml(Path(path))
+        data = read_yaml(Path(path))
+        if isinstance(data, str):
+            raise TypeError(f"expected a mapping, got {shown(data)}")
+        return data
 
 
 def structure(

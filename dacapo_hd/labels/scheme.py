@@ -66,7 +66,7 @@ class ClassScheme:
         """Read a YAML file (`classes: {name: [parts]}`) or a CSV file (rows of name, id, "ids of the parts")."""
         file = Path(expand_env(path))
         if not file.is_file():
-            raise UserError(f"class scheme {str(file)!r}: no such file")
+            raise UserError(f"class scheme {str(file)!r}: no such file (looked for from the working directory)")
         try:
             read = _from_csv if file.suffix.lower() == ".csv" else _from_yaml
             return cls(read(file.read_text(encoding="utf-8-sig")))

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
+import os
+import signal
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -193,7 +197,21 @@ def _start(source: BatchSource, workers: int, prefetch: int, numbers: Iterator[i
         # its own generator: otherwise it draws from torch's global one, and training with workers differs from without
         generator=torch.Generator(),
     )
-    return iter(loader)
+    with _interrupts_wait():
+        return iter(loader)
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Hold Ctrl-C back; processes started inside never see it, so that only this one reacts to it."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _prepare_worker(number: int) -> None:
@@ -201,11 +219,20 @@ def _prepare_worker(number: int) -> None:
 
     import torch
 
+    # a killed trainer cannot stop its workers, and the server that started them lives as long as they do
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
     if importlib.util.find_spec("dask") is not None:
         import dask
 
         dask.config.set(scheduler="synchronous")
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _unchanged(batch: Any) -> Any:

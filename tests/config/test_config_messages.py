@@ -152,7 +152,7 @@ def test_a_validator_that_needs_a_wrong_field_is_silent() -> None:
         ("{[1]: 2}", "line 1, column 2: not YAML: found unhashable key"),
         ("a: \x00", "not YAML: unacceptable character #x0000: special characters are not allowed"),
         ("", "expected a mapping, got nothing"),
-        ("just words", "no such file 'just words'"),
+        ("just words", "expected a mapping, got 'just words'"),
         ("[1, 2]", "expected a mapping, got [1, 2]"),
     ],
 )

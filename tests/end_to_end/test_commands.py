@@ -1,12 +1,14 @@
 """The commands as a user calls them, on a phantom."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import yaml
 
-from dacapo_hd.arrays import ArrayRef
+from dacapo_hd.arrays import ArrayRef, create_volume
+from dacapo_hd.geometry import Grid
 from dacapo_hd.stores import FileStore
 
 
@@ -148,6 +150,15 @@ def test_apply_with_chosen_parameters(trained, dataset, dacapo_hd):
             "error: --set: the stored run 'tiny' cannot be changed; use --set with a file\n",
         ),
         (["compare", "tiny", "--score", "dise"], "error: unknown score 'dise'; did you mean 'dice'?\n"),
+        (
+            ["apply", "tiny", "RAW", "o.zarr", "--roi", "nan:1,:,:"],
+            "error: --roi: expected z:z,y:y,x:x (voxels, or nm with nm at the end), got 'nan:1,:,:'\n",
+        ),
+        (
+            ["preview", "tiny", "picture.foo"],
+            "error: picture.foo: not a picture that can be written; end the name with .png, .pdf, .svg, .jpg\n",
+        ),
+        (["preview", "tiny", "nowhere/a.png"], "error: nowhere/a.png: there is no folder nowhere; make it first\n"),
         (["nonsense"], "error: No such command 'nonsense'; see `dacapo-hd --help`\n"),
     ],
 )
@@ -253,3 +264,40 @@ def test_the_stored_config_is_the_resolved_one(trained, here):
     record = yaml.safe_load((here / "runs" / "tiny" / "run.yaml").read_text())
     assert record["config"]["task"]["distance_supervision"] == "exact"
     assert record["config"]["trainer"]["optimizer"] == "adamw"
+
+
+def test_a_segmenter_that_reads_what_is_not_predicted_fails_before_anything_is_written(
+    config, write, dacapo_hd, dataset
+):
+    config |= {"name": "hot", "task": {"type": "OneHot", "classes": ["mito"]}}
+    assert dacapo_hd("train", write(config), "--quiet")[0] == 0
+    raw = dataset / "validate" / "crop_0" / "raw"
+    wrong = "{type: Threshold, quantity: distance, threshold: 0.1}"
+    code, _, err = dacapo_hd("apply", "hot", raw, "never.zarr", "--parameters", wrong)
+    assert code == 1 and "distance" in err and len(err.splitlines()) == 1
+    assert not Path("never.zarr").exists()
+
+
+def test_another_dtype_than_trained_on_is_refused(trained, dacapo_hd, here):
+    grid = Grid.from_nm((8, 96, 96), (8.0, 8.0, 8.0))
+    create_volume("deep.zarr/raw", grid, np.uint16).write(grid.roi, np.full(grid.shape_vx, 40_000, np.uint16))
+    code, _, err = dacapo_hd("apply", "tiny", "deep.zarr/raw", "out.zarr")
+    assert (code, err) == (
+        1,
+        "error: deep.zarr/raw: the dtype is uint16, but run 'tiny' was trained on uint8 with intensities 0 to 255; convert "
+        "the volume, or train with datasplit.intensity_range\n",
+    )
+
+
+def test_masks_of_0_and_255_are_pointed_out(config, write, dacapo_hd, here):
+    grid = Grid.from_nm((4, 64, 64), (8.0, 8.0, 8.0))
+    mask = np.zeros(grid.shape_vx, np.uint8)
+    mask[:, 20:40] = 255
+    for name, data in {"raw": mask, "mito": mask}.items():
+        create_volume(f"own.zarr/{name}", grid, np.uint8).write(grid.roi, data)
+    labels = [{"type": "ClassArrays", "arrays": {"mito": "own.zarr/mito"}}]
+    config["task"]["classes"] = ["mito"]
+    config["datasplit"] = {"type": "Crops", "train": [{"name": "a", "raw": "own.zarr/raw", "labels": labels}]}
+    code, out, _ = dacapo_hd("check", write(config))
+    assert code == 0
+    assert "'mito' is present in no crop; if its masks hold 0 and 255, note that 255 means unknown" in out

@@ -1,9 +1,12 @@
 """A run that was stopped goes on as if it had not been."""
 
+import contextlib
+import os
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -62,3 +65,35 @@ def test_training_stops_when_the_score_does_not_improve(config, write, dacapo_hd
     assert dacapo_hd("train", write(config), "--quiet")[0] == 0
     iterations = {row.iteration for row in FileStore(here / "runs").scores("tiny")}
     assert 3 <= max(iterations) < 20
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
+def test_killing_a_training_leaves_no_data_worker_behind(config, write, here):
+    config["trainer"] |= {"iterations": 100_000, "validation_interval": 100_000, "workers": 1}
+    mark = f"DACAPO_HD_TEST_MARK={here}"
+    environment = {**os.environ, "DACAPO_HD_TEST_MARK": str(here)}
+    command = [sys.executable, "-m", "dacapo_hd", "train", write(config), "--quiet"]
+    process = subprocess.Popen(command, cwd=here, env=environment)
+    checkpoints = Checkpoints(here / "runs" / "tiny" / "checkpoints")
+    wait_until(lambda: checkpoints.iterations() or process.poll() is not None)
+    assert process.poll() is None and len(marked(mark)) > 1
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    wait_until(lambda: not marked(mark))
+    assert not marked(mark)
+
+
+def wait_until(happened, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not happened() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def marked(mark):
+    """Return the processes whose environment holds a text."""
+    found = []
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in environment.read_bytes():
+                found.append(environment.parent.name)
+    return found

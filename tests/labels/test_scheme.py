@@ -124,7 +124,9 @@ def test_file_that_is_not_yaml_or_does_not_exist(tmp_path):
     file.write_text("classes: [")
     assert problems_of(lambda: ClassScheme.from_string(str(file)))[0].startswith(f"{file}: not a YAML file: ")
     missing = tmp_path / "none.csv"
-    assert problems_of(lambda: ClassScheme.from_string(str(missing))) == [f"class scheme '{missing}': no such file"]
+    assert problems_of(lambda: ClassScheme.from_string(str(missing))) == [
+        f"class scheme '{missing}': no such file (looked for from the working directory)"
+    ]
 
 
 def test_round_trips_through_configuration_and_pickle():
