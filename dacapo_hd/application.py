@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
-from dacapo_hd.arrays import ArrayRef, Volume, create_volume
+from dacapo_hd.arrays import ArrayRef, Volume, create_volume, open_volume
 from dacapo_hd.config import structure
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
@@ -163,13 +163,20 @@ def _require_readable(segmenter: Segmenter, run: Run) -> None:
 
 
 def _require_free(output: Path, overwrite: bool) -> None:
-    """Refuse an existing output before anything is computed, or remove the segmentation of another run's classes."""
+    """Refuse an existing output before anything is computed, or remove what an earlier `apply` segmented.
+
+    Arrays that `apply` did not write stay: somebody may keep ground truth beside them.
+    """
     for part in ("prediction", "segmentation"):
         if (output / part).exists() and not overwrite:
             raise UserError(f"{output / part} exists; give --overwrite to replace it")
-    segmentation = output / "segmentation"
-    if any((segmentation / marker).is_file() for marker in (".zgroup", "zarr.json")):
-        shutil.rmtree(segmentation)
+    for folder in (output / "segmentation").glob("*/"):
+        try:
+            ours = "segmenter" in open_volume(str(folder)).attributes
+        except UserError:
+            continue
+        if ours:
+            shutil.rmtree(folder)
 
 
 def _segment(

@@ -301,3 +301,16 @@ def test_masks_of_0_and_255_are_pointed_out(config, write, dacapo_hd, here):
     code, out, _ = dacapo_hd("check", write(config))
     assert code == 0
     assert "'mito' is present in no crop; if its masks hold 0 and 255, note that 255 means unknown" in out
+
+
+def test_overwriting_removes_what_apply_wrote_and_nothing_else(trained, dataset, dacapo_hd, here):
+    raw = dataset / "validate" / "crop_0" / "raw"
+    assert dacapo_hd("apply", "tiny", raw, "out.zarr", "--quiet")[0] == 0
+    grid = Grid.from_nm((2, 4, 4), (8.0, 8.0, 8.0))
+    truth = create_volume("out.zarr/segmentation/truth", grid, np.uint8)
+    truth.write(grid.roi, np.full(grid.shape_vx, 7, np.uint8))
+    create_volume("out.zarr/segmentation/er", grid, np.uint8, attributes={"segmenter": "threshold(distance > 0)"})
+    assert dacapo_hd("apply", "tiny", raw, "out.zarr", "--overwrite", "--quiet")[0] == 0
+    found = {folder.name for folder in (here / "out.zarr" / "segmentation").iterdir() if folder.is_dir()}
+    assert found == {"mito", "pm", "truth"}
+    assert (ArrayRef(path="out.zarr/segmentation/truth").open().read() == 7).all()
