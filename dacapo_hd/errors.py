@@ -7,7 +7,9 @@ from collections.abc import Iterable
 
 
 class UserError(Exception):
-    """One or more problems in what the user gave; the command line prints them and exits with code 1."""
+    """One or more problems in what the user gave; the command line prints them and exits with `exit_code`."""
+
+    exit_code = 1
 
     def __init__(self, *problems: str) -> None:
         super().__init__("\n".join(problems))

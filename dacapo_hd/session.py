@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
 
@@ -11,112 +10,23 @@ import attrs
 import torch
 
 from dacapo_hd.architectures.network import Network
-from dacapo_hd.config import unstructure
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import unknown_everywhere
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
-from dacapo_hd.prediction.predictor import Predictor
+from dacapo_hd.inference import open_validation, score_network
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.loader import load_batches
 from dacapo_hd.sampling.recipe import Recipe
-from dacapo_hd.stores.base import ScoreRow, Store, git_sha
+from dacapo_hd.stores.base import Store
+from dacapo_hd.stores.lease import Lease
+from dacapo_hd.stores.rows import StatRow
 from dacapo_hd.training.checkpoint import Checkpoints
-from dacapo_hd.training.device import choose_device, use_bfloat16
-from dacapo_hd.training.loop import Callbacks, TrainingState, fit
-from dacapo_hd.training.progress import BlockProgress, TrainingProgress
-from dacapo_hd.training.validation import validate_crop
-
-
-def make_predictor(run: Run, network: torch.nn.Module) -> Predictor:
-    """Wrap a run's network for inference where it lies."""
-    device = next(network.parameters()).device
-    return Predictor(network, run.architecture, run.task, device, use_bfloat16(run.trainer.precision, device))
-
-
-def newest_checkpoint(run: Run, store: Store) -> int:
-    """Return the newest iteration that has a checkpoint; raises UserError when there is none."""
-    iterations = Checkpoints(store.checkpoint_folder(run.name)).iterations()
-    if not iterations:
-        raise _no_checkpoint(run)
-    return iterations[-1]
-
-
-def _no_checkpoint(run: Run) -> UserError:
-    return UserError(f"run {run.name!r} has no checkpoint yet; train it with `dacapo-hd train {run.name}`")
-
-
-def load_network(run: Run, store: Store, iteration: int | None) -> tuple[int, Network, dict[str, Any]]:
-    """Load a checkpoint's network (the newest by default) onto the run's device; also returns the checkpoint."""
-    checkpoints = Checkpoints(store.checkpoint_folder(run.name))
-    if iteration is None:
-        found = checkpoints.load_latest()
-        if found is None:
-            raise _no_checkpoint(run)
-        iteration, saved = found
-    else:
-        saved = checkpoints.load(iteration)
-    network = Network(run.architecture, run.task)
-    network.load_state_dict(saved["network"])
-    return iteration, network.to(choose_device(run.trainer.device)), saved
-
-
-def validate_network(
-    run: Run,
-    store: Store,
-    network: torch.nn.Module,
-    crops: Sequence[OpenCrop],
-    iteration: int,
-    progress: Callable[[int, int], None] = lambda done, total: None,
-) -> list[ScoreRow]:
-    """Score a network on crops and store the rows."""
-    predictor = make_predictor(run, network)
-    rows: list[ScoreRow] = []
-    for number, crop in enumerate(crops, start=1):
-        rows += [
-            ScoreRow(
-                run=run.name,
-                config_hash=run.config_hash,
-                group_hash=run.group_hash,
-                seed=run.seed,
-                iteration=iteration,
-                crop=crop.name,
-                segmenter=json.dumps(unstructure(segmenter), sort_keys=True),
-                class_name=found.class_name,
-                score=found.score,
-                value=found.value,
-                git_sha=git_sha(),
-            )
-            for segmenter, found in validate_crop(predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm)
-        ]
-        progress(number, len(crops))
-    store.write_scores(run.name, rows)
-    return rows
-
-
-def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress: bool) -> list[ScoreRow]:
-    """Score a stored checkpoint on the validation crops."""
-    crops = open_validation(run)
-    if not crops:
-        raise UserError(f"run {run.name!r}: datasplit.validate has no crops; add some to validate")
-    iteration, network, _ = load_network(run, store, iteration)
-    with BlockProgress(f"validate {run.name}@{iteration}", "crops", progress) as bar:
-        return validate_network(run, store, network, crops, iteration, bar)
-
-
-def open_validation(run: Run) -> tuple[OpenCrop, ...]:
-    """Open the validation crops; UserError also for those that the network cannot take."""
-    crops = run.datasplit.open("validate", run.task.classes)
-    wanted = run.architecture.in_channels
-    problems = [
-        f"crop {crop.name!r}: raw has {crop.channels} channels, the architecture takes {wanted}; set "
-        "architecture.in_channels"
-        for crop in crops
-        if crop.channels != wanted
-    ]
-    if problems:
-        raise UserError(*problems)
-    return crops
+from dacapo_hd.training.device import choose_device
+from dacapo_hd.training.interruption import Signals
+from dacapo_hd.training.loop import Callbacks, TrainingState, fit, validation_is_due
+from dacapo_hd.training.progress import TrainingProgress
+from dacapo_hd.training.randomness import seed_everything
 
 
 @attrs.frozen
@@ -144,80 +54,138 @@ class TrainingSession:
         recipe = Recipe.of(train, run.task, run.architecture, run.trainer.sampling, run.seed)
         return cls(run, store, recipe, train, open_validation(run), device)
 
-    def train(self, progress: bool) -> None:
-        """Train to the end, from the last checkpoint if there is one; the caller holds the run's lock."""
-        run = self.run
-        torch.manual_seed(run.seed)
-        state = TrainingState.start(run.trainer, Network(run.architecture, run.task).to(self.device))
-        saved = self._checkpoints.load_latest(self.device)
-        if saved is not None:
-            state.restore(saved[1])
-        self.store.truncate(run.name, state.iteration)
-        with TrainingProgress(run.name, run.trainer.iterations, state.iteration, progress) as bar:
-            if state.iteration > 0:
-                bar.note(f"continues from iteration {state.iteration}")
-            if self._validation_is_missing(state.iteration) and self._validate(state, bar):
-                return
-            self._fit(state, bar)
-
-    def _fit(self, state: TrainingState, bar: TrainingProgress) -> None:
-        run, trainer = self.run, self.run.trainer
-        if state.iteration >= trainer.iterations or self._patience_is_over(state.iteration):
-            bar.note(f"finished at iteration {state.iteration}")
-            return
-        callbacks = Callbacks(
-            record=lambda rows: self.store.append_stats(run.name, rows),
-            checkpoint=self._save,
-            validate=lambda state: self._validate(state, bar),
-        )
-        loader = load_batches(self.recipe, trainer.batch_size, trainer.workers, first_batch=state.iteration)
-        with closing(loader):
-            fit(trainer, run.task, state, loader, callbacks, bar)
-
     @property
-    def _checkpoints(self) -> Checkpoints:
-        return Checkpoints(self.store.checkpoint_folder(self.run.name))
-
-    def _save(self, state: TrainingState) -> None:
-        if not all(bool(parameter.isfinite().all()) for parameter in state.network.parameters()):
-            raise UserError(
-                f"iteration {state.iteration}: the weights are not finite; lower trainer.learning_rate or set "
-                "trainer.clip_gradient_norm; the same command goes on from the checkpoint before"
-            )
+    def trained_on(self) -> dict[str, Any]:
+        """What `apply` must know of the data."""
         crop = self.train_crops[0]
-        data = {
+        return {
             "voxel_size_nm": list(crop.raw_grid.voxel_size_nm),
             "intensity_range": list(crop.intensity_range),
             "dtype": str(crop.raw.dtype),
         }
-        self._checkpoints.save(state.iteration, {**state.to_dict(), "data": data})
-        scored = {row.iteration for row in self.store.scores(self.run.name)}
-        self._checkpoints.prune(keep=scored)
 
-    def _validation_is_missing(self, iteration: int) -> bool:
-        trainer = self.run.trainer
-        due = iteration == trainer.iterations or iteration % trainer.validation_interval == 0
-        return iteration > 0 and due and all(row.iteration != iteration for row in self.store.scores(self.run.name))
+    def train(self, progress: bool, lease: Lease, signals: Signals) -> None:
+        """Train to the end, from the newest sound checkpoint if there is one, while `lease` holds the run."""
+        run = self.run
+        seed_everything(run.seed)
+        state = TrainingState.start(run.trainer, Network(run.architecture, run.task).to(self.device))
+        lease.require_held()
+        with signals.deferred():
+            began = self._resume(state)
+            signals.stop()
+            with TrainingProgress(run.name, run.trainer.iterations, state.iteration, progress) as bar:
+                bar.note(began)
+                _Course(self, state, lease, signals, bar).train()
 
-    def _validate(self, state: TrainingState, bar: TrainingProgress) -> bool:
+    def _resume(self, state: TrainingState) -> str:
+        """Bring the state and the store to the newest sound checkpoint, and say where that is."""
+        name = self.run.name
+        # drops damaged rows and nothing else
+        self.store.truncate(name, self.run.trainer.iterations)
+        found = Checkpoints(self.store, name).resume()
+        if found is not None:
+            state.restore(found[1])
+            self.store.truncate(name, state.iteration)
+            return f"continues from iteration {state.iteration}"
+        reached = max((row.iteration for row in self.store.stats(name)), default=0)
+        if reached > self.run.trainer.checkpoint_interval or self.store.scores(name):
+            raise UserError(
+                f"run {name!r} has statistics up to iteration {reached} but no checkpoint; restore "
+                f"{self.store.checkpoint_folder(name)}, or remove the run with `dacapo-hd runs rm {name}` to train it "
+                "from the start"
+            )
+        self.store.truncate(name, 0)
+        stopped = f": it was stopped at iteration {reached}, before its first checkpoint" if reached else ""
+        return f"starts from iteration 0{stopped}"
+
+
+class _Course:
+    """A training on its way: what the loop calls back."""
+
+    def __init__(
+        self, session: TrainingSession, state: TrainingState, lease: Lease, signals: Signals, bar: TrainingProgress
+    ) -> None:
+        self.session, self.state, self.lease, self.signals, self.bar = session, state, lease, signals, bar
+        self.run, self.store = session.run, session.store
+        self.checkpoints = Checkpoints(self.store, self.run.name)
+        self.read_scores()
+        self.tell_signals()
+
+    def train(self) -> None:
+        """Go on to the end; a validation that was lost is made first."""
+        run, trainer, state = self.run, self.run.trainer, self.state
+        if self.validation_is_missing() and self.validate(state):
+            return
+        if state.iteration >= trainer.iterations or self.patience_is_over():
+            self.bar.note(f"finished at iteration {state.iteration}")
+            return
+        callbacks = Callbacks(self.record, self.save, self.validate)
+        # signals wait until the workers have somebody who ends them
+        with closing(load_batches(self.session.recipe, trainer.batch_size, trainer.workers, state.iteration)) as loader:
+            fit(trainer, run.task, state, loader, callbacks, self.bar, self.signals)
+
+    def record(self, rows: Sequence[StatRow]) -> None:
+        """Store statistics."""
+        self.lease.require_held()
+        self.store.append_stats(self.run.name, rows)
+
+    def save(self, state: TrainingState) -> None:
+        """Write a checkpoint, and remove those that it replaces."""
+        state.require_finite()
+        self.lease.require_held()
+        identity = {"config_hash": self.run.config_hash, "data": self.session.trained_on}
+        self.checkpoints.save(state.iteration, {**state.to_dict(), **identity})
+        self.tell_signals()
+        self.prune()
+
+    def validate(self, state: TrainingState) -> bool:
         """Validate and tell whether to stop."""
-        if not self.validate_crops:
-            bar.note("no validation crops: datasplit.validate is empty, so there will be no scores")
+        crops, score = self.session.validate_crops, self.run.task.score
+        if not crops:
+            self.bar.note("no validation crops: datasplit.validate is empty, so there will be no scores")
             return False
-        rows = validate_network(self.run, self.store, state.network, self.validate_crops, state.iteration)
-        score = self.run.task.score
-        now, ever = best(rows, score), best(self.store.scores(self.run.name), score)
+        with self.signals.at_once():
+            rows = score_network(self.run, state.network, crops, state.iteration)
+        self.lease.require_held()
+        self.store.write_scores(self.run.name, rows)
+        self.read_scores()
+        self.prune()
+        now, ever = best(rows, score), best(self.scores, score)
         if now is None or ever is None:
-            bar.note(f"validation at {state.iteration}: {score} is undefined on the validation crops")
+            self.bar.note(f"validation at {state.iteration}: {score} is undefined on the validation crops")
             return False
-        bar.note(
+        self.bar.note(
             f"validation at {state.iteration}: {score} {now.value:.4f} (best {ever.value:.4f} at {ever.iteration})"
         )
-        return self._patience_is_over(state.iteration)
+        return self.patience_is_over()
 
-    def _patience_is_over(self, iteration: int) -> bool:
+    def validation_is_missing(self) -> bool:
+        iteration = self.state.iteration
+        done = {row.crop for row in self.scores if row.iteration == iteration}
+        return (
+            iteration > 0
+            and validation_is_due(self.run.trainer, iteration)
+            and not done.issuperset(crop.name for crop in self.session.validate_crops)
+        )
+
+    def patience_is_over(self) -> bool:
         patience = self.run.trainer.stop_patience
-        found = best(self.store.scores(self.run.name), self.run.task.score)
+        found = best(self.scores, self.run.task.score)
         if patience is None or found is None:
             return False
-        return iteration - found.iteration >= patience * self.run.trainer.validation_interval
+        return self.state.iteration - found.iteration >= patience * self.run.trainer.validation_interval
+
+    def read_scores(self) -> None:
+        # once per validation: checkpoints may be much more frequent, and scores many
+        self.scores = self.store.scores(self.run.name)
+        iterations = self.checkpoints.iterations()
+        self.best = self.run.trainer.retention.best_iterations(self.scores, self.run.task.score, iterations)
+
+    def prune(self) -> None:
+        self.checkpoints.prune(self.run.trainer.retention, self.best)
+
+    def tell_signals(self) -> None:
+        if self.state.iteration > 0:
+            self.signals.reached = (
+                f"at iteration {self.state.iteration} of {self.run.trainer.iterations}; the checkpoint is written"
+            )

@@ -1,6 +1,6 @@
 """YAML and dicts <-> frozen attrs classes, with errors that a user can act on."""
 
-from dacapo_hd.config.component import Component
+from dacapo_hd.config.component import ADDED_LATER, Component
 from dacapo_hd.config.files import expand_env
 from dacapo_hd.config.problems import ConfigError
 from dacapo_hd.config.structuring import load, structure
@@ -8,6 +8,7 @@ from dacapo_hd.config.unstructuring import canonical_hash, unstructure
 from dacapo_hd.config.validators import each_positive, fraction, non_empty, non_negative, one_of, optional, positive
 
 __all__ = [
+    "ADDED_LATER",
     "Component",
     "ConfigError",
     "canonical_hash",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+# Metadata of a field that a class got after configurations of it were stored: it is written only where it differs
+# from its default, so that their hashes and their JSON stay as they were.
+ADDED_LATER: dict[str, Any] = {"dacapo_hd_added_later": True}
 
 
 class Component:

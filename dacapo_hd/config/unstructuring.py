@@ -12,26 +12,32 @@ from typing import Any
 import attrs
 import cattrs
 
-from dacapo_hd.config.component import Component
+from dacapo_hd.config.component import ADDED_LATER, Component
 from dacapo_hd.config.families import type_name
 
 
 def unstructure(obj: Any) -> Any:
     """Return the resolved configuration as plain data: every field, also those equal to their default.
 
-    Components begin with `type:`; `structure(unstructure(x), type(x)) == x`.
+    Only fields `ADDED_LATER` are left out where they equal it. Components begin with `type:`;
+    `structure(unstructure(x), type(x)) == x`.
     """
     return _CONVERTER.unstructure(obj)
 
 
 def _attrs_hook(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
-    fields = [(field.alias or field.name, field.name) for field in attrs.fields(cls) if field.init]
+    fields = [field for field in attrs.fields(cls) if field.init]
     tag = {"type": type_name(cls)} if issubclass(cls, Component) else {}
 
     def to_dict(obj: Any) -> dict[str, Any]:
-        return {**tag, **{key: unstructure(getattr(obj, name)) for key, name in fields}}
+        shown = [field for field in fields if not _as_before(obj, field)]
+        return {**tag, **{field.alias or field.name: unstructure(getattr(obj, field.name)) for field in shown}}
 
     return to_dict
+
+
+def _as_before(obj: Any, field: attrs.Attribute[Any]) -> bool:
+    return ADDED_LATER.keys() <= field.metadata.keys() and getattr(obj, field.name) == field.default
 
 
 def _make_converter() -> cattrs.Converter:

@@ -6,10 +6,12 @@ import itertools
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.util import Finalize, get_temp_dir
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from dacapo_hd.sampling.pipeline import SamplePipeline
     from dacapo_hd.sampling.recipe import Recipe
     from dacapo_hd.tasks.base import Task
+
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
 
 
 @attrs.frozen(eq=False)
@@ -71,6 +76,8 @@ class BatchLoader:
         self._source = source
         self._numbers = itertools.count(first_batch)
         self._workers: Any = _start(source, workers, prefetch, self._numbers) if workers else None
+        # also if nobody closes: the end of the process waits for its workers, which no SIGTERM reaches
+        self._kill = Finalize(self, _kill, (self._workers,), exitpriority=1) if workers else None
         self._closed = False
 
     def __iter__(self) -> Iterator[Batch]:
@@ -109,11 +116,11 @@ class BatchLoader:
                 )
 
     def close(self) -> None:
-        """Stop the workers; safe to call twice."""
+        """Stop the workers at once, also if one is stuck; safe to call twice."""
         self._closed = True
-        workers, self._workers = self._workers, None
-        if workers is not None:
-            workers._shutdown_workers()
+        self._workers = None
+        if self._kill is not None:
+            self._kill()
 
     def __enter__(self) -> BatchLoader:
         return self
@@ -197,17 +204,36 @@ def _start(source: BatchSource, workers: int, prefetch: int, numbers: Iterator[i
         # its own generator: otherwise it draws from torch's global one, and training with workers differs from without
         generator=torch.Generator(),
     )
-    with _interrupts_wait():
+    # made here, it is this process that removes it: workers are killed
+    get_temp_dir()
+    with _signals_wait():
         return iter(loader)
 
 
+def _kill(workers: Any) -> None:
+    """End worker processes that have nothing to lose: half a batch in memory."""
+    from torch._C import _remove_worker_pids
+
+    if workers._worker_pids_set:
+        # otherwise their death is an error
+        _remove_worker_pids(id(workers))
+        workers._worker_pids_set = False
+    for worker in workers._workers:
+        worker.kill()
+    workers._shutdown_workers()
+
+
 @contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back; processes started inside never see it, so that only this one reacts to it."""
+def _signals_wait() -> Iterator[None]:
+    """Hold SIGTERM and Ctrl-C back.
+
+    Processes started inside never see them: a terminal and Slurm send them to the whole process group, but it is the
+    trainer that reacts, and still wants batches until it is done.
+    """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         yield
     finally:
@@ -219,6 +245,11 @@ def _prepare_worker(number: int) -> None:
 
     import torch
 
+    if hasattr(signal, "pthread_sigmask"):
+        # again: the server that forks the workers may be older than the mask
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    # the thread that sends tensors reports here when the trainer has gone away while it was receiving one
+    sys.excepthook = _report_unless_disconnected
     # a killed trainer cannot stop its workers, and the server that started them lives as long as they do
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(1)
@@ -226,6 +257,11 @@ def _prepare_worker(number: int) -> None:
         import dask
 
         dask.config.set(scheduler="synchronous")
+
+
+def _report_unless_disconnected(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if not issubclass(kind, ConnectionError | EOFError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _end_with_parent() -> None:

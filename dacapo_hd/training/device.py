@@ -26,7 +26,19 @@ def choose_device(wanted: str = "auto") -> torch.device:
 
 
 def use_bfloat16(precision: str, device: torch.device) -> bool:
-    """Tell whether to autocast: when asked for, and under `auto` on a CUDA device that has bfloat16."""
+    """Tell whether to autocast to bfloat16: when asked for, and under `auto` on a CUDA device that has it."""
     if precision == "auto":
         return device.type == "cuda" and torch.cuda.is_bf16_supported()
     return precision == "bfloat16"
+
+
+def autocast(precision: str, device: torch.device) -> torch.autocast:
+    """Return the context in which a network is trained."""
+    dtype = torch.float16 if precision == "float16" else torch.bfloat16
+    enabled = precision == "float16" or use_bfloat16(precision, device)
+    return torch.autocast(device.type, dtype, enabled=enabled)
+
+
+def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
+    """Make what keeps float16 gradients from vanishing; with every other precision it does nothing."""
+    return torch.amp.GradScaler(device.type, enabled=precision == "float16")

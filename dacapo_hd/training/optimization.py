@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
 
 import torch
@@ -39,3 +40,11 @@ def learning_rate_factor(trainer: Trainer, iteration: int) -> float:
 def make_schedule(trainer: Trainer, optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LambdaLR:
     """Make the scheduler, to be stepped once per iteration."""
     return torch.optim.lr_scheduler.LambdaLR(optimizer, lambda iteration: learning_rate_factor(trainer, iteration))
+
+
+def step_schedule(schedule: torch.optim.lr_scheduler.LambdaLR) -> None:
+    """Go on to the next iteration's learning rate."""
+    with warnings.catch_warnings():
+        # of the first step, which float16 may skip: the schedule follows the iterations all the same
+        warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+        schedule.step()

@@ -1,6 +1,9 @@
 import os
 import random
 import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from contextlib import closing
@@ -150,6 +153,48 @@ def test_a_worker_killed_while_it_is_waited_for(loader):
     with pytest.raises(WorkerError, match="died"):
         for _ in range(50):
             next(batches)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_workers_go_on_when_a_signal_is_sent_to_the_whole_process_group(loader, number):
+    with loader(2) as batches:
+        next(batches)
+        for worker in pids(batches):
+            os.kill(worker, number)
+        for _ in range(10):
+            next(batches)
+
+
+def test_a_stuck_worker_does_not_stop_the_end(loader):
+    batches = loader(2)
+    next(batches)
+    started = pids(batches)
+    os.kill(started[0], signal.SIGSTOP)
+    batches.close()
+    assert all(map(gone, started))
+
+
+def test_a_loader_that_nobody_closes_does_not_stop_the_end_of_its_process(tmp_path):
+    """A stuck worker must be killed: the end of a process waits for the processes that it has started."""
+    script = tmp_path / "forgetful.py"
+    script.write_text(
+        textwrap.dedent("""
+            import os, signal
+            from dacapo_hd.sampling.loader import BatchLoader
+            from forgetful_source import Source
+
+            if __name__ == "__main__":
+                loader = BatchLoader(Source(), 1, 2, 0)
+                assert next(loader) == 0
+                (worker,) = loader._workers._workers
+                print(worker.pid, flush=True)
+                os.kill(worker.pid, signal.SIGSTOP)
+        """)
+    )
+    (tmp_path / "forgetful_source.py").write_text("class Source:\n    def __getitem__(self, n):\n        return n\n")
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert gone(int(done.stdout))
 
 
 def test_no_crops(loader):

@@ -1,0 +1,113 @@
+"""The trained network of a run: loaded, wrapped for prediction, scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+
+from dacapo_hd.architectures.network import Network
+from dacapo_hd.config import unstructure
+from dacapo_hd.datasplits.crop import OpenCrop
+from dacapo_hd.errors import UserError
+from dacapo_hd.prediction.predictor import Predictor
+from dacapo_hd.run import Run
+from dacapo_hd.stores.base import Store, git_sha
+from dacapo_hd.stores.rows import ScoreRow
+from dacapo_hd.training.checkpoint import Checkpoints
+from dacapo_hd.training.device import choose_device, use_bfloat16
+from dacapo_hd.training.progress import BlockProgress
+from dacapo_hd.training.validation import validate_crop
+
+
+def make_predictor(run: Run, network: torch.nn.Module) -> Predictor:
+    """Wrap a run's network for inference where it lies."""
+    device = next(network.parameters()).device
+    return Predictor(network, run.architecture, run.task, device, use_bfloat16(run.trainer.precision, device))
+
+
+def newest_checkpoint(run: Run, store: Store) -> int:
+    """Return the newest iteration that has a sound checkpoint, warning of damaged ones; UserError without any."""
+    found = Checkpoints(store, run.name).load_latest()
+    if found is None:
+        raise _no_checkpoint(run)
+    return found[0]
+
+
+def _no_checkpoint(run: Run) -> UserError:
+    return UserError(f"run {run.name!r} has no checkpoint yet; train it with `dacapo-hd train {run.name}`")
+
+
+def load_network(run: Run, store: Store, iteration: int | None) -> tuple[int, Network, dict[str, Any]]:
+    """Load a checkpoint's network (the newest sound one by default) onto the run's device, and the checkpoint."""
+    checkpoints = Checkpoints(store, run.name)
+    if iteration is None:
+        found = checkpoints.load_latest()
+        if found is None:
+            raise _no_checkpoint(run)
+        iteration, saved = found
+    else:
+        saved = checkpoints.load(iteration)
+    network = Network(run.architecture, run.task)
+    network.load_state_dict(saved["network"])
+    return iteration, network.to(choose_device(run.trainer.device)), saved
+
+
+def score_network(
+    run: Run,
+    network: torch.nn.Module,
+    crops: Sequence[OpenCrop],
+    iteration: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[ScoreRow]:
+    """Score a network on crops."""
+    predictor = make_predictor(run, network)
+    rows: list[ScoreRow] = []
+    for number, crop in enumerate(crops, start=1):
+        rows += [
+            ScoreRow(
+                run=run.name,
+                config_hash=run.config_hash,
+                group_hash=run.group_hash,
+                seed=run.seed,
+                iteration=iteration,
+                crop=crop.name,
+                segmenter=json.dumps(unstructure(segmenter), sort_keys=True),
+                class_name=found.class_name,
+                score=found.score,
+                value=found.value,
+                git_sha=git_sha(),
+            )
+            for segmenter, found in validate_crop(predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm)
+        ]
+        progress(number, len(crops))
+    return rows
+
+
+def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress: bool) -> list[ScoreRow]:
+    """Score a stored checkpoint on the validation crops and store the rows."""
+    crops = open_validation(run)
+    if not crops:
+        raise UserError(f"run {run.name!r}: datasplit.validate has no crops; add some to validate")
+    iteration, network, _ = load_network(run, store, iteration)
+    with BlockProgress(f"validate {run.name}@{iteration}", "crops", progress) as bar:
+        rows = score_network(run, network, crops, iteration, bar)
+    store.write_scores(run.name, rows)
+    return rows
+
+
+def open_validation(run: Run) -> tuple[OpenCrop, ...]:
+    """Open the validation crops; UserError also for those that the network cannot take."""
+    crops = run.datasplit.open("validate", run.task.classes)
+    wanted = run.architecture.in_channels
+    problems = [
+        f"crop {crop.name!r}: raw has {crop.channels} channels, the architecture takes {wanted}; set "
+        "architecture.in_channels"
+        for crop in crops
+        if crop.channels != wanted
+    ]
+    if problems:
+        raise UserError(*problems)
+    return crops
