@@ -1,7 +1,22 @@
-"""Zarr 2, Zarr 3 and OME-Zarr arrays as `Volume`s with exact world coordinates."""
+"""Arrays in files, on servers and in memory as `Volume`s with exact world coordinates."""
 
-from dacapo_hd.arrays.create import create_volume
+from dacapo_hd.arrays.create import Downsampling, create_volume
+from dacapo_hd.arrays.opening import arrays_in, check_sections, downsampling_of
+from dacapo_hd.arrays.places import is_remote
+from dacapo_hd.arrays.pyramid import fill_pyramid
 from dacapo_hd.arrays.ref import ArrayRef, open_volume
 from dacapo_hd.arrays.volume import MemoryVolume, Volume
 
-__all__ = ["ArrayRef", "MemoryVolume", "Volume", "create_volume", "open_volume"]
+__all__ = [
+    "ArrayRef",
+    "Downsampling",
+    "MemoryVolume",
+    "Volume",
+    "arrays_in",
+    "check_sections",
+    "create_volume",
+    "downsampling_of",
+    "fill_pyramid",
+    "is_remote",
+    "open_volume",
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +12,7 @@ from dacapo_hd.arrays.nodes import Node, read_node
 from dacapo_hd.errors import UserError
 
 SPATIAL = ("z", "y", "x")
-VOXEL_SIZE_ATTRIBUTES = ("voxel_size", "resolution")
+VOXEL_SIZE_ATTRIBUTES = ("voxel_size", "resolution", "element_size_um")
 
 
 @attrs.frozen
@@ -39,7 +39,7 @@ def axes_of(array: Node) -> tuple[Axis, ...]:
         for level, axes in levels_of(group).items():
             if parent / level == array.path:
                 return axes
-    return plain_axes(array)
+    return plain_axes(array.label, array.shape, array.attributes, array.metadata.get("dimension_names"))
 
 
 def levels_of(group: Node) -> dict[str, tuple[Axis, ...]]:
@@ -76,7 +76,7 @@ def ome_axes(group: Node, multiscale: dict[str, Any], dataset: dict[str, Any]) -
             translations = [a * b for a, b in zip(translations, values, strict=True)]
         else:
             translations = [a + b for a, b in zip(translations, values, strict=True)]
-    names = _standard_names(group, [axis["name"] for axis in stored], [axis.get("type") for axis in stored])
+    names = standard_names(group.label, [axis["name"] for axis in stored], [axis.get("type") for axis in stored])
     rows = zip(names, scales, translations, stored, strict=True)
     return tuple(
         Axis(name, scale if steps else None, translation, axis.get("unit"), centred=True)
@@ -84,39 +84,48 @@ def ome_axes(group: Node, multiscale: dict[str, Any], dataset: dict[str, Any]) -
     )
 
 
-def plain_axes(array: Node) -> tuple[Axis, ...]:
+def plain_axes(
+    label: str,
+    shape: Sequence[int],
+    attributes: Mapping[str, Any],
+    dimension_names: Sequence[str | None] | None = None,
+    fastest_first: bool = False,
+) -> tuple[Axis, ...]:
     """Return the axes that an array's own attributes describe, as funlib.persistence writes them.
 
-    `voxel_size` (or `resolution`), `offset` and `units` have one entry per axis or one per spatial axis; without
-    units the numbers are nanometres.
+    `voxel_size` (or `resolution`, or `element_size_um`), `offset` and `units` have one entry per axis or one per
+    spatial axis; without units the numbers are nanometres. `fastest_first`: the array and its attributes begin with x.
     """
-    attributes, ndim = array.attributes, len(array.shape)
+    ndim = len(shape)
     key = next((name for name in VOXEL_SIZE_ATTRIBUTES if attributes.get(name) is not None), VOXEL_SIZE_ATTRIBUTES[0])
-    names = attributes.get("axis_names") or array.metadata.get("dimension_names")
+    names: Sequence[Any] = attributes.get("axis_names") or dimension_names or ()
     types = attributes.get("types")
-    if not names or len(names) != ndim or None in names:
-        names = _usual_names(ndim, attributes.get(key))
-    standard = _standard_names(array, names, types if types and len(types) == ndim else [None] * ndim)
-    scales = _per_axis(array, standard, key, float)
-    translations = _per_axis(array, standard, "offset", float)
-    one_unit = isinstance(attributes.get("units"), str)
-    units = [attributes["units"]] * ndim if one_unit else _per_axis(array, standard, "units", str)
+    if len(names) != ndim or None in names:
+        names = usual_names(ndim, attributes.get(key))
+        names = names[::-1] if fastest_first else names
+    standard = standard_names(label, names, types if types and len(types) == ndim else [None] * ndim)
+    scales = _per_axis(label, attributes, standard, key, float)
+    translations = _per_axis(label, attributes, standard, "offset", float)
+    unit = "um" if key == "element_size_um" else attributes.get("units")
+    units = [unit] * ndim if isinstance(unit, str) else _per_axis(label, attributes, standard, "units", str)
     return tuple(
         Axis(name, scale, translation or 0.0, unit or "nm")
         for name, scale, translation, unit in zip(standard, scales, translations, units, strict=True)
     )
 
 
-def _usual_names(ndim: int, voxel_size: Any) -> list[str]:
+def usual_names(ndim: int, voxel_size: Any) -> list[str]:
     """Name unnamed axes: ([t, c,] z, y, x), or as many spatial ones as the voxel size has entries."""
     spatial = min(len(voxel_size) if isinstance(voxel_size, list) else ndim, ndim, 3)
     leading = ("t", "c")[-(ndim - spatial) :] if ndim > spatial else ()
     return ["?"] * (ndim - spatial - len(leading)) + [*leading, *SPATIAL[3 - spatial :]]
 
 
-def _per_axis(array: Node, names: Sequence[str], key: str, kind: Callable[[Any], Any]) -> list[Any]:
+def _per_axis(
+    label: str, attributes: Mapping[str, Any], names: Sequence[str], key: str, kind: Callable[[Any], Any]
+) -> list[Any]:
     """Spread an attribute given per axis, per non-channel axis or per spatial axis over all axes."""
-    values = array.attributes.get(key)
+    values = attributes.get(key)
     if values is None:
         return [None] * len(names)
     for skipped in ("", "c", "ct"):
@@ -126,10 +135,10 @@ def _per_axis(array: Node, names: Sequence[str], key: str, kind: Callable[[Any],
             except (TypeError, ValueError):
                 break
             return [None if name in skipped else next(converted) for name in names]
-    raise UserError(f"{array.label}: its attribute {key!r} is {values!r}, not one entry per axis ({', '.join(names)})")
+    raise UserError(f"{label}: its attribute {key!r} is {values!r}, not one entry per axis ({', '.join(names)})")
 
 
-def _standard_names(where: Node, names: Sequence[str], types: Sequence[str | None]) -> tuple[str, ...]:
+def standard_names(label: str, names: Sequence[str], types: Sequence[str | None]) -> tuple[str, ...]:
     """Name axes t, c, z, y, x; spatial axes with names of their own are taken in the order z, y, x."""
     kinds = [_kind(name, kind) for name, kind in zip(names, types, strict=True)]
     spatial = [name.lower() for name, kind in zip(names, kinds, strict=True) if kind == "space"]
@@ -139,7 +148,7 @@ def _standard_names(where: Node, names: Sequence[str], types: Sequence[str | Non
     standard = tuple({"channel": "c", "time": "t"}.get(kind) or next(rest) for kind in kinds)
     if sorted(spatial) not in (["x", "y"], ["x", "y", "z"]) or len(set(standard)) != len(standard):
         raise UserError(
-            f"{where.label}: cannot use its axes ({', '.join(names)}); "
+            f"{label}: cannot use its axes ({', '.join(names)}); "
             "they must be (y, x), (z, y, x) or (c, z, y, x), in any order"
         )
     return standard

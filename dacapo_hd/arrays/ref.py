@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from dacapo_hd.arrays.opening import open_array
+from dacapo_hd.arrays.opening import open_all_levels, open_array
 from dacapo_hd.arrays.volume import Volume
 from dacapo_hd.config import each_positive, expand_env, optional
 
@@ -24,10 +24,10 @@ def _per_axis(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float
 
 @attrs.frozen
 class ArrayRef:
-    """A Zarr array or an OME-Zarr group; a plain string in a configuration is its `path`.
+    """An array in any format that can be opened; a plain string in a configuration is its `path`.
 
-    `path` may contain `${NAME}`. `voxel_size_nm` and `offset_nm` (lower corner of the first voxel) replace what the
-    file says. `level` is the dataset of an OME-Zarr group, by name.
+    `path` is a path or a URL, and may contain `${NAME}`. `voxel_size_nm` and `offset_nm` (lower corner of the first
+    voxel) replace what the file says. `level` is the dataset of an OME-Zarr group, by name.
     """
 
     path: str = attrs.field(validator=_is_path)
@@ -47,6 +47,13 @@ class ArrayRef:
         voxel size is unknown, or when the axes are not ([t=1,] [c,] [z,] y, x) in any order.
         """
         return open_array(self, expand_env(self.path), wanted_voxel_size_nm)
+
+    def open_levels(self) -> dict[str, Volume]:
+        """Open all levels of an OME-Zarr or N5 group by name, finest first; a single array has the name "".
+
+        A level that is named, and one whose voxel size is given, is a single array.
+        """
+        return dict(open_all_levels(self, expand_env(self.path)))
 
 
 def open_volume(path: str | Path) -> Volume:

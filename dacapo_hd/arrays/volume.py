@@ -11,7 +11,8 @@ import numpy as np
 from funlib.geometry import Roi
 from numpy.typing import NDArray
 
-from dacapo_hd.arrays.source import ZarrSource, reason
+from dacapo_hd.arrays.backend import reason
+from dacapo_hd.arrays.source import Source
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import FM_UNIT, Grid
 
@@ -108,29 +109,29 @@ class _Indexed:
 
 
 @attrs.frozen(eq=False)
-class ZarrVolume(Volume):
-    """A Zarr array, reached through tensorstore."""
+class StoredVolume(Volume):
+    """An array in files."""
 
     grid: Grid
     path: str
     attributes: Mapping[str, Any] = attrs.field(repr=False)
-    source: ZarrSource = attrs.field(repr=False)
+    source: Source = attrs.field(repr=False)
     dtype: np.dtype[Any] = attrs.field()
     channels: int | None = attrs.field()
 
     @property
     def chunk_shape_vx(self) -> tuple[int, ...]:
-        return tuple(n or 1 for n in self.source.handle().chunk_layout.write_chunk.shape[-3:])
+        return self.source.chunk_shape_vx
 
     def _read(self, region: tuple[slice, ...]) -> NDArray[Any]:
         try:
-            return self.source.handle()[region].read(order="C").result()
+            return self.source.read(region)
         except (ValueError, OSError) as error:
             raise UserError(f"{self.path}: cannot read: {reason(error)}") from error
 
     def _write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
         try:
-            self.source.handle()[region].write(data).result()
+            self.source.write(region, data)
         except (ValueError, OSError) as error:
             raise UserError(f"{self.path}: cannot write: {reason(error)}") from error
 

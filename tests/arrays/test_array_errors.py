@@ -9,7 +9,7 @@ from dacapo_hd.arrays import ArrayRef, open_volume
 from dacapo_hd.errors import UserError
 
 DATA = numbers(4, 5, 6)
-GIVE = "give it in the config: voxel_size_nm: [z, y, x]"
+GIVE = "give voxel_size_nm: [z, y, x] in the config, or --voxel-size on the command line"
 
 
 def problem(ref, wanted=None):

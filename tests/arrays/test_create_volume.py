@@ -69,11 +69,14 @@ def test_the_metadata_follow_the_ngff_specification(tmp_path, zarr_format):
             }
         ],
     }
+    window = {"min": 0, "max": 255, "start": 0, "end": 255}
+    shown = [("mito", "FFFFFF"), ("er", "00FF00")]
+    omero = {"channels": [{"label": name, "color": color, "window": window, "active": True} for name, color in shown]}
     if zarr_format == 2:
-        assert attributes == {"multiscales": [{"version": "0.4", **expected}]}
+        assert attributes == {"multiscales": [{"version": "0.4", **expected}], "omero": omero}
         assert json.loads((tmp_path / "a.zarr/b/s0/.zarray").read_text())["dimension_separator"] == "/"
     else:
-        assert attributes == {"ome": {"version": "0.5", "multiscales": [expected]}}
+        assert attributes == {"ome": {"version": "0.5", "multiscales": [expected], "omero": omero}}
         array = json.loads((tmp_path / "a.zarr/b/s0/zarr.json").read_text())
         assert array["dimension_names"] == ["c", "z", "y", "x"]
     assert metadata(tmp_path / "a.zarr", zarr_format) == {}
