@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise, product
+from collections.abc import Callable, Sequence
 from math import lcm, prod
 
 import attrs
 import numpy as np
+from funlib.geometry import Roi
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays import Volume
+from dacapo_hd.blockwise.grid import BlockGrid, Shape
+from dacapo_hd.geometry import Grid
 from dacapo_hd.operations.mirror import mirrored
-
-Shape = tuple[int, ...]
 
 
 def aligned_outwards(begin: Sequence[int], end: Sequence[int], step: Sequence[int]) -> tuple[Shape, Shape]:
@@ -36,12 +36,17 @@ class Layout:
     chunk: Shape
     chunk_origin: Shape
 
-    def blocks(self, block_shape: Sequence[int]) -> Iterator[tuple[Shape, Shape]]:
-        """Yield the begin and end of each block, none longer than `block_shape` unless that is less than a step."""
-        cuts = [list(pairwise(self._cuts(axis, size))) for axis, size in enumerate(block_shape)]
-        for intervals in product(*cuts):
-            begin, end = zip(*intervals, strict=True)
-            yield begin, end
+    @classmethod
+    def of(cls, grid: Grid, roi: Roi, step: Shape, chunk: Shape, chunk_origin: Shape) -> Layout:
+        """Return the layout of an ROI (femtometres) in voxels of `grid`."""
+        box = grid.slices(roi)
+        return cls(tuple(s.start for s in box), tuple(s.stop for s in box), step, chunk, chunk_origin)
+
+    def grid(self, block_shape: Sequence[int]) -> BlockGrid:
+        """Return the blocks, none longer than `block_shape` unless that is less than a step."""
+        cuts = [self._cuts(axis, size) for axis, size in enumerate(block_shape)]
+        lengths, origins = zip(*cuts, strict=True)
+        return BlockGrid(self.begin, self.end, lengths, origins)
 
     def largest_block(self, input_shape_for: Callable[[Sequence[int]], Shape], input_voxels: float) -> Shape:
         """Choose the block shape that computes fewest voxels with at most `input_voxels` in the input of a block.
@@ -81,16 +86,16 @@ class Layout:
         count = -(-extent // ((size - 1) // unit * unit))
         return -(-extent // (count * unit)) * unit
 
-    def _cuts(self, axis: int, block: int) -> list[int]:
+    def _cuts(self, axis: int, block: int) -> tuple[int, int]:
+        """Return the distance between cuts and one of them."""
         begin, end = self.begin[axis], self.end[axis]
         if end - begin <= block:
-            return [begin, end]
+            return end - begin, begin
         unit = self._unit(axis, block)
         origin = self.chunk_origin[axis] if unit % self.chunk[axis] == 0 else 0
         start = begin - (begin - origin) % unit
         count = -(-(end - start) // (max(block // unit, 1) * unit))
-        length = -(-(end - start) // (count * unit)) * unit
-        return [begin, *range(start + length, end, length), end]
+        return -(-(end - start) // (count * unit)) * unit, start
 
 
 def read_mirrored(source: Volume, begin: Sequence[int], shape: Sequence[int]) -> NDArray[np.generic]:

@@ -16,19 +16,10 @@ if TYPE_CHECKING:
     import torch
 
 
-@attrs.frozen(eq=False)
-class Predictor:
-    """Network, decoding and shapes; `network` is a `Network(architecture, task)` that lies on `device`.
+class InferenceShapes:
+    """What is known of an architecture's blocks without the network."""
 
-    `amp` runs the network in bfloat16. Every output voxel is right: networks with same padding lose the rim that
-    zeros have reached, so that any block of a volume gets the values that the whole volume would get.
-    """
-
-    network: torch.nn.Module
     architecture: Architecture
-    task: Task
-    device: torch.device | str = "cpu"
-    amp: bool = False
 
     @property
     def step_vx(self) -> tuple[int, ...]:
@@ -53,6 +44,21 @@ class Predictor:
         """Return the smallest valid input shape whose output is at least `output_shape_vx`."""
         wanted = [size + 2 * rim for size, rim in zip(output_shape_vx, self.rim_vx, strict=True)]
         return self.architecture.input_shape_for(wanted)
+
+
+@attrs.frozen(eq=False)
+class Predictor(InferenceShapes):
+    """Network, decoding and shapes; `network` is a `Network(architecture, task)` that lies on `device`.
+
+    `amp` runs the network in bfloat16. Every output voxel is right: networks with same padding lose the rim that
+    zeros have reached, so that any block of a volume gets the values that the whole volume would get.
+    """
+
+    network: torch.nn.Module
+    architecture: Architecture
+    task: Task
+    device: torch.device | str = "cpu"
+    amp: bool = False
 
     def __call__(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict normalised raw data (c, z, y, x): float32 (channel, z, y, x), centred in the input."""

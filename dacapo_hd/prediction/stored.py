@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,18 @@ def dequantise(stored: NDArray[np.uint8], channels: Sequence[OutputChannel]) -> 
 
 
 def create_prediction(
-    path: str, grid: Grid, task: Task, overwrite: bool = False, attributes: Mapping[str, Any] | None = None
+    path: str | Path,
+    grid: Grid,
+    task: Task,
+    overwrite: bool = False,
+    attributes: Mapping[str, Any] | None = None,
+    chunk_shape_vx: Sequence[int] | None = None,
+    levels: int | None = 1,
+    zarr_format: int = 2,
 ) -> Volume:
     """Create the uint8 volume into which `predict` writes; its attributes hold each channel's name and range.
 
-    Raises UserError where something exists and `overwrite` is false.
+    See `create_volume` for the other arguments. Raises UserError where something exists and `overwrite` is false.
     """
     channels = task.output_channels()
     described = [{"name": channel.name, "low": channel.low, "high": channel.high} for channel in channels]
@@ -52,9 +60,22 @@ def create_prediction(
         np.uint8,
         channels=len(channels),
         channel_names=[channel.name for channel in channels],
+        chunk_shape_vx=chunk_shape_vx,
+        zarr_format=zarr_format,
         overwrite=overwrite,
         attributes={**(attributes or {}), ATTRIBUTE: described},
+        levels=levels,
     )
+
+
+def stored_channels(volume: Volume) -> list[OutputChannel]:
+    """Return the channels of what `create_prediction` made; UserError for a volume that holds no prediction."""
+    try:
+        return [OutputChannel(entry["name"], entry["low"], entry["high"]) for entry in volume.attributes[ATTRIBUTE]]
+    except (KeyError, TypeError):
+        raise UserError(
+            f"{volume.path}: not a prediction of dacapo_hd (no attribute {ATTRIBUTE!r}); make one with dacapo-hd apply"
+        ) from None
 
 
 def read_prediction(volume: Volume, roi: Roi | None = None) -> Prediction:
@@ -62,11 +83,6 @@ def read_prediction(volume: Volume, roi: Roi | None = None) -> Prediction:
 
     Raises UserError for a volume that holds no prediction.
     """
-    try:
-        channels = [OutputChannel(entry["name"], entry["low"], entry["high"]) for entry in volume.attributes[ATTRIBUTE]]
-    except (KeyError, TypeError):
-        raise UserError(
-            f"{volume.path}: not a prediction of dacapo_hd (no attribute {ATTRIBUTE!r}); make one with dacapo-hd apply"
-        ) from None
+    channels = stored_channels(volume)
     data = dequantise(volume.read(roi), channels)
     return Prediction(tuple(channel.name for channel in channels), data, volume.grid.voxel_size_nm)

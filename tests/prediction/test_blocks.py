@@ -18,7 +18,8 @@ SIZES = st.tuples(*[st.integers(1, 12)] * 3)
 def test_blocks_cover_each_voxel_once_and_are_not_longer_than_asked(begin, extent, step, chunk, block):
     end = tuple(b + e for b, e in zip(begin, extent, strict=True))
     counts = np.zeros(end, int)
-    for low, high in Layout(begin, end, step, chunk, begin).blocks(block):
+    for cut in Layout(begin, end, step, chunk, begin).grid(block):
+        low, high = cut.begin, cut.end
         counts[tuple(map(slice, low, high))] += 1
         lengths = zip(low, high, block, step, strict=True)
         assert all(0 < after - before <= max(most, least) for before, after, most, least in lengths)
@@ -28,7 +29,7 @@ def test_blocks_cover_each_voxel_once_and_are_not_longer_than_asked(begin, exten
 
 def test_cuts_lie_on_the_targets_chunks_and_lengths_are_balanced():
     layout = Layout((0, 6, 0), (1, 140, 50), step=(1, 4, 4), chunk=(64, 32, 64), chunk_origin=(0, 2, 0))
-    blocks = list(layout.blocks((1, 104, 40)))
+    blocks = [(block.begin, block.end) for block in layout.grid((1, 104, 40))]
     assert sorted({(low[1], high[1]) for low, high in blocks}) == [(6, 98), (98, 140)]
     assert sorted({(low[2], high[2]) for low, high in blocks}) == [(0, 28), (28, 50)]
 
@@ -43,7 +44,8 @@ def test_largest_block_keeps_the_limit_or_is_one_step(extent, voxels):
         return tuple(n + 4 for n in shape)
 
     block = layout.largest_block(input_shape_for, voxels)
-    for low, high in layout.blocks(block):
+    for cut in layout.grid(block):
+        low, high = cut.begin, cut.end
         shape = [-(-(after - before) // s) * s for before, after, s in zip(low, high, step, strict=True)]
         assert prod(input_shape_for(shape)) <= voxels or all(n <= s for n, s in zip(block, step, strict=True))
 
