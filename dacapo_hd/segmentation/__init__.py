@@ -1,7 +1,17 @@
 """Prediction -> labels."""
 
-from dacapo_hd.segmentation.base import Prediction, Segmentation, Segmenter
+from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, Segmentation, Segmenter
 from dacapo_hd.segmentation.instances import ConnectedComponents, Watershed
 from dacapo_hd.segmentation.masks import Argmax, Threshold
 
-__all__ = ["Argmax", "ConnectedComponents", "Prediction", "Segmentation", "Segmenter", "Threshold", "Watershed"]
+__all__ = [
+    "Argmax",
+    "ConnectedComponents",
+    "InstanceSegmenter",
+    "Prediction",
+    "SeededSegmenter",
+    "Segmentation",
+    "Segmenter",
+    "Threshold",
+    "Watershed",
+]

@@ -2,53 +2,61 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.config import non_negative, one_of
-from dacapo_hd.segmentation.base import Prediction, Segmentation, Segmenter
+from dacapo_hd.config import ADDED_LATER, non_negative, one_of
+from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, UnitedBy
+from dacapo_hd.segmentation.components import components
 from dacapo_hd.segmentation.quantities import RANGES, channels, threshold_in_range
+
+LEVELS = 255
 
 
 @attrs.frozen
-class ConnectedComponents(Segmenter):
+class ConnectedComponents(InstanceSegmenter):
     """Objects are the connected components of the voxels whose quantity exceeds the threshold.
 
     Voxels connect through faces (6), also edges (18) or also corners (26).
     """
 
+    united_by: ClassVar[UnitedBy] = "connectivity"
+
     quantity: str = attrs.field(validator=one_of(*RANGES))
     threshold: float = attrs.field(validator=threshold_in_range)
     connectivity: int = attrs.field(default=26, validator=one_of(6, 18, 26))
     min_size_vx: int = attrs.field(default=0, validator=non_negative)
+    fill_holes: bool = attrs.field(default=False, metadata=ADDED_LATER)
 
     @property
     def label(self) -> str:
-        return (
-            f"components({self.quantity} > {self.threshold:g}, {self.connectivity} neighbours{_size(self.min_size_vx)})"
-        )
+        rule = f"{self.quantity} > {self.threshold:g}, {self.connectivity} neighbours"
+        return f"components({rule}{_afterwards(self)})"
 
-    def segment(self, prediction: Prediction) -> Segmentation:
+    def pieces(self, prediction: Prediction) -> Mapping[str, NDArray[np.uint32]]:
         found = channels(prediction, self.quantity, self)
-        labels = {name: _components(values > self.threshold, self.connectivity) for name, values in found.items()}
-        return Segmentation({name: without_small(ids, self.min_size_vx) for name, ids in labels.items()}, True)
+        return {name: components(values > self.threshold, self.connectivity) for name, values in found.items()}
 
 
 @attrs.frozen
-class Watershed(Segmenter):
+class Watershed(SeededSegmenter):
     """Objects grow from seeds down the quantity, inside the voxels where it exceeds the threshold.
 
-    Seeds are the face-connected components above `seed_threshold`. What no seed reaches is background. Flooding is by
-    faces (Beucher & Meyer, 1993, as in scikit-image).
+    Seeds are the face-connected components above `seed_threshold`. What no seed reaches is background. Flooding goes
+    through faces (Beucher & Meyer, 1993), over the 255 levels of a stored prediction; equally high voxels belong to the
+    seed that reaches them first.
     """
 
     quantity: str = attrs.field(validator=one_of(*RANGES))
     seed_threshold: float = attrs.field(validator=threshold_in_range)
     threshold: float = attrs.field(default=0.0, validator=threshold_in_range)
     min_size_vx: int = attrs.field(default=0, validator=non_negative)
+    fill_holes: bool = attrs.field(default=False, metadata=ADDED_LATER)
+    halo_vx: int = attrs.field(default=32, validator=non_negative, metadata=ADDED_LATER)
 
     @threshold.validator
     def _below_seeds(self, attribute: attrs.Attribute[float], value: float) -> None:
@@ -58,35 +66,33 @@ class Watershed(Segmenter):
     @property
     def label(self) -> str:
         rule = f"{self.quantity} > {self.threshold:g}, seeds > {self.seed_threshold:g}"
-        return f"watershed({rule}{_size(self.min_size_vx)})"
+        return f"watershed({rule}{_afterwards(self)})"
 
-    def segment(self, prediction: Prediction) -> Segmentation:
+    def seeds(self, prediction: Prediction) -> Mapping[str, NDArray[np.bool_]]:
         found = channels(prediction, self.quantity, self)
-        labels = {name: self._flood(values) for name, values in found.items()}
-        return Segmentation({name: without_small(ids, self.min_size_vx) for name, ids in labels.items()}, True)
+        return {name: values > self.seed_threshold for name, values in found.items()}
 
-    def _flood(self, values: NDArray[np.float32]) -> NDArray[np.uint32]:
-        from skimage.segmentation import watershed
+    def foreground(self, prediction: Prediction) -> Mapping[str, NDArray[np.bool_]]:
+        found = channels(prediction, self.quantity, self)
+        return {name: values > self.threshold for name, values in found.items()}
 
-        seeds = _components(values > self.seed_threshold, 6)
-        found: NDArray[Any] = watershed(-values, seeds.astype(np.int32), mask=values > self.threshold, connectivity=1)
-        return found.astype(np.uint32)
+    def grow(self, prediction: Prediction, seeds: Mapping[str, NDArray[np.uint32]]) -> Mapping[str, NDArray[np.uint32]]:
+        found = channels(prediction, self.quantity, self)
+        return {name: self._flood(found[name], numbers) for name, numbers in seeds.items()}
 
+    def _flood(self, values: NDArray[np.float32], seeds: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        from dacapo_hd.segmentation import kernels
 
-def without_small(labels: NDArray[np.uint32], min_size_vx: int) -> NDArray[np.uint32]:
-    """Set objects of fewer voxels to 0 and number the others 1, 2, ... in the order of their ids."""
-    keep = np.bincount(labels.ravel()) >= max(min_size_vx, 1)
-    keep[0] = False
-    numbers = np.where(keep, np.cumsum(keep), 0).astype(np.uint32)
-    return numbers[labels]
-
-
-def _components(mask: NDArray[np.bool_], connectivity: int) -> NDArray[np.uint32]:
-    import cc3d
-
-    found: NDArray[Any] = cc3d.connected_components(np.ascontiguousarray(mask), connectivity=connectivity)
-    return found.astype(np.uint32)
+        low, high = RANGES[self.quantity]
+        levels = np.rint((values - np.float32(low)) * np.float32(LEVELS / (high - low)))
+        # 0 is closed
+        levels = np.where(values > self.threshold, levels.clip(1, LEVELS), 0).astype(np.uint8)
+        levels, labels = np.pad(levels, 1), np.pad(seeds, 1)
+        following = np.empty(labels.size, np.int32 if labels.size < 2**31 else np.int64)
+        kernels.flood(levels, labels, following)
+        return labels[1:-1, 1:-1, 1:-1]
 
 
-def _size(min_size_vx: int) -> str:
-    return f", size >= {min_size_vx}" if min_size_vx else ""
+def _afterwards(segmenter: InstanceSegmenter) -> str:
+    size = f", size >= {segmenter.min_size_vx}" if segmenter.min_size_vx else ""
+    return size + (", holes filled" if segmenter.fill_holes else "")

@@ -9,12 +9,12 @@ import attrs
 import numpy as np
 import pytest
 import scipy.ndimage
+import skimage.segmentation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dacapo_hd.segmentation import ConnectedComponents, Prediction, Segmentation, Segmenter, Threshold, Watershed
-from dacapo_hd.segmentation.instances import without_small
 
 checked = settings(max_examples=40, deadline=None, derandomize=True)
 volumes = hnp.arrays(np.float32, (4, 5, 6), elements=st.floats(-1, 1, width=16))
@@ -50,19 +50,6 @@ def test_components_equal_those_of_scipy(distance, threshold, connectivity):
     assert same_partition(found.labels["mito"], expected)
 
 
-@checked
-@given(hnp.arrays(np.uint32, (3, 4, 5), elements=st.integers(0, 6)), st.integers(0, 20))
-def test_small_objects_go_and_the_rest_is_numbered_consecutively(labels, min_size_vx):
-    found = without_small(labels, min_size_vx)
-    sizes = {int(i): int((labels == i).sum()) for i in np.unique(labels)}
-    keep = [i for i, size in sizes.items() if i > 0 and size >= min_size_vx]
-    expected = np.zeros_like(labels)
-    for number, i in enumerate(keep, start=1):
-        expected[labels == i] = number
-    np.testing.assert_array_equal(found, expected)
-    assert found.dtype == np.uint32
-
-
 def test_watershed_separates_touching_objects_where_components_do_not():
     distance, owner = two_touching_balls()
     components = ConnectedComponents("distance", 0.0, 6).segment(of(distance)).labels["mito"]
@@ -94,6 +81,18 @@ def test_watershed_keeps_seeds_whole_and_stays_inside_the_mask(distance, thresho
     assert same_partition(found[seeds > 0], seeds[seeds > 0])
     # exactly the components that hold a seed are filled
     np.testing.assert_array_equal(found > 0, np.isin(parts, np.unique(parts[seeds > 0])))
+
+
+@checked
+@given(st.tuples(*[st.integers(1, 6)] * 3), st.integers(0, 2**32), st.integers(0, 200))
+def test_watershed_is_that_of_scikit_image_where_all_voxels_differ_in_height(shape, seed, threshold):
+    number = int(np.prod(shape))
+    levels = np.random.default_rng(seed).permutation(np.linspace(1, 255, number).astype(int)).reshape(shape)
+    distance = (levels / 127.5 - 1).clip(-1, 1)
+    segmenter = Watershed("distance", 0.5, threshold / 127.5 - 1 if threshold < 190 else 0.5)
+    seeds, _ = scipy.ndimage.label(distance > segmenter.seed_threshold)
+    expected = skimage.segmentation.watershed(-levels, seeds, mask=distance > segmenter.threshold, connectivity=1)
+    assert same_partition(segmenter.segment(of(distance)).labels["mito"], expected)
 
 
 def test_min_size_applies_after_growth():
