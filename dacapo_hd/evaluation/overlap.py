@@ -1,4 +1,4 @@
-"""Scores that follow from how two labellings overlap, voxel by voxel."""
+"""Scores that follow from how many voxels the parts of two labellings share."""
 
 from __future__ import annotations
 
@@ -8,6 +8,13 @@ from typing import Any
 import attrs
 import numpy as np
 from numpy.typing import NDArray
+
+from dacapo_hd.evaluation.marks import KNOWN, NEAR_BORDER, PREDICTED, PRESENT, Marks, kinds
+
+Floats = NDArray[np.float64]
+_TRUE = kinds(lambda mark: mark & PRESENT)
+_FOUND = kinds(lambda mark: mark & PREDICTED)
+_KNOWN = kinds(lambda mark: mark & KNOWN)
 
 
 @attrs.frozen
@@ -20,101 +27,164 @@ class Confusion:
     tn: int
 
     @classmethod
-    def count(cls, prediction: NDArray[np.bool_], truth: NDArray[np.bool_], known: NDArray[np.bool_]) -> Confusion:
-        """Count over the voxels of `known`; all three have the same shape, and `truth` implies `known`."""
-        tp = int(np.count_nonzero(prediction & truth))
-        predicted = int(np.count_nonzero(prediction & known))
-        present = int(np.count_nonzero(truth))
-        total = int(np.count_nonzero(known))
-        return cls(tp, predicted - tp, present - tp, total - predicted - present + tp)
+    def of(cls, counts: NDArray[np.int64]) -> Confusion:
+        """Take them from the numbers of voxels of each kind of mark."""
+        parts = (_TRUE & _FOUND, ~_TRUE & _FOUND, _TRUE & ~_FOUND, _KNOWN & ~_TRUE & ~_FOUND)
+        return cls(*(int(counts[part].sum()) for part in parts))
+
+    @property
+    def present(self) -> int:
+        return self.tp + self.fn
+
+    @property
+    def known(self) -> int:
+        return self.tp + self.fp + self.fn + self.tn
 
     def scores(self) -> dict[str, float]:
         """Return the scores of two masks; NaN only where the truth leaves one undefined."""
         tp, fp, fn, tn = self.tp, self.fp, self.fn, self.tn
         empty = tp + fp + fn == 0
         recall = _ratio(tp, tp + fn, math.nan)
+        precision = _ratio(tp, tp + fp, 1.0 if empty else 0.0)
+        # both masks are partitions into two parts, background being one
+        table = np.array([tp, fn, fp, tn], np.float64)
+        split, merge = _variation(table, table.reshape(2, 2).sum(1), table.reshape(2, 2).sum(0))
         return {
             "dice": _ratio(2 * tp, 2 * tp + fp + fn, 1.0),
             "jaccard": _ratio(tp, tp + fp + fn, 1.0),
-            "precision": _ratio(tp, tp + fp, 1.0 if empty else 0.0),
+            "precision": precision,
             "recall": recall,
+            "false_discovery_rate": 1 - precision,
             "false_negative_rate": 1 - recall,
             "false_positive_rate": _ratio(fp, fp + tn, math.nan),
+            "voi": split + merge,
+            "voi_split": split,
+            "voi_merge": merge,
         }
-
-    def variation_of_information(self) -> tuple[float, float]:
-        """Return (split, merge) in bits with both masks as partitions into two parts, background being one."""
-        truth = np.array([1, 1, 0, 0])
-        prediction = np.array([1, 0, 1, 0])
-        counts = np.array([self.tp, self.fn, self.fp, self.tn])
-        return Overlap.of_pairs(truth, prediction, counts).variation_of_information()
 
 
 @attrs.frozen(eq=False)
-class Overlap:
-    """A sparse contingency table: voxels shared by an instance and a segment, and the sizes of both."""
+class Partition:
+    """How many voxels instances and segments share: one entry for each pair that shares some.
 
-    shared: NDArray[np.float64]
-    instance_sizes: NDArray[np.float64]
-    segment_sizes: NDArray[np.float64]
+    Both are numbered from 1 on; 0 is the background, which is a segment like any other unless said otherwise.
+    """
 
-    @classmethod
-    def count(cls, instances: NDArray[Any], segments: NDArray[Any]) -> Overlap:
-        """Tabulate two arrays of uint32 ids of the same shape, where `instances` > 0.
+    instance: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    shared: Floats
 
-        Voxels of instance 0 are ignored; segment 0 is an ordinary segment.
-        """
-        import fastremap
+    @property
+    def instance_sizes(self) -> Floats:
+        return _sums(self.instance, self.shared)
 
-        inside = instances > 0
-        pairs = (instances[inside].astype(np.uint64) << np.uint64(32)) | segments[inside].astype(np.uint64)
-        keys, counts = fastremap.unique(pairs, return_counts=True)
-        return cls.of_pairs(keys >> np.uint64(32), keys & np.uint64(0xFFFFFFFF), counts)
-
-    @classmethod
-    def of_pairs(cls, instances: NDArray[Any], segments: NDArray[Any], counts: NDArray[Any]) -> Overlap:
-        """Make the table from (instance, segment, count) triples, each pair once."""
-        some = counts > 0
-        shared = counts[some].astype(np.float64)
-        return cls(shared, _sum_per_id(instances[some], shared), _sum_per_id(segments[some], shared))
+    @property
+    def segment_sizes(self) -> Floats:
+        return _sums(self.segment, self.shared)
 
     def variation_of_information(self) -> tuple[float, float]:
         """Return (split, merge) in bits: H(segments | instances) and H(instances | segments).
 
-        Meila, Comparing clusterings, 2007; NaN if the table is empty.
+        Meila, Comparing clusterings, 2007; NaN if there is no voxel.
         """
-        if not len(self.shared):
-            return math.nan, math.nan
-        joint = _entropy(self.shared)
-        # rounding must not make a perfect score negative
-        return max(joint - _entropy(self.instance_sizes), 0.0), max(joint - _entropy(self.segment_sizes), 0.0)
+        return _variation(self.shared, self.instance_sizes, self.segment_sizes)
 
     def adapted_rand_error(self) -> float:
-        """Return 1 - 2 sum(T^2) / (sum(a^2) + sum(b^2)), self-pairs included; NaN if the table is empty."""
-        if not len(self.shared):
-            return math.nan
-        sizes = np.sum(self.instance_sizes**2) + np.sum(self.segment_sizes**2)
-        return float(1 - 2 * np.sum(self.shared**2) / sizes)
+        """Return 1 - 2 sum(T^2) / (sum(a^2) + sum(b^2)), self-pairs included; NaN if there is no voxel."""
+        sizes = _square(self.instance_sizes) + _square(self.segment_sizes)
+        return _rand_error(_square(self.shared), sizes)
+
+    def cremi_rand_error(self, known: int) -> float:
+        """Return the same as CREMI's code counts it: the background of the prediction is no segment.
+
+        Its c voxels count as c / known pairs in all, where `known` is the number of all known voxels.
+        """
+        background = self.segment == 0
+        few = float(self.shared[background].sum()) / max(known, 1)
+        sizes = _square(self.instance_sizes) + _square(self.segment_sizes[1:]) + few
+        return _rand_error(_square(self.shared[~background]) + few, sizes)
+
+
+@attrs.frozen(eq=False)
+class Overlap:
+    """The contingency table of instances and segments.
+
+    Instance 0 is where the class is absent; voxels that are present without a known id are in no entry. The same pair
+    can have an entry inside and one outside of CREMI's border mask. `known` is the number of all known voxels.
+    """
+
+    instance: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    near_border: NDArray[np.bool_]
+    shared: Floats
+    known: int
+
+    @classmethod
+    def count(cls, marks: Marks, ids: NDArray[Any], segments: NDArray[Any], known: int) -> Overlap:
+        """Tabulate two arrays of ids (z, y, x) of any unsigned type, where `marks` says that the truth is known."""
+        from dacapo_hd.evaluation import kernels
+
+        table, used = kernels.free_table(1 << 10), 0
+        for plane, *labels in zip(marks, ids, segments, strict=True):
+            own, found = (np.ascontiguousarray(values, dtype=np.uint64) for values in labels)
+            table, used = kernels.tabulate(plane, own, found, KNOWN, PRESENT, NEAR_BORDER, table, used)
+        instance, segment, near_border, voxels = (column[table[3] > 0] for column in table)
+        return cls(_numbered(instance), _numbered(segment), near_border, voxels.astype(np.float64), known)
+
+    def partition(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Partition:
+        """Return the chosen entries with those of the same pair taken together."""
+        instance, segment = self.instance[chosen], self.segment[chosen]
+        columns = int(segment.max(initial=0)) + 1
+        pairs, entry = np.unique(instance * columns + segment, return_inverse=True)
+        return Partition(*np.divmod(pairs, columns), _sums(entry, self.shared[chosen]))
 
     def scores(self) -> dict[str, float]:
-        """Return the instance scores."""
-        split, merge = self.variation_of_information()
+        """Return the scores inside the true instances; NaN where no instance is known."""
+        found = self.partition(self.instance > 0)
+        split, merge = found.variation_of_information()
+        inner = self.partition((self.instance > 0) & ~self.near_border)
+        inner_split, inner_merge = inner.variation_of_information()
+        error = inner.cremi_rand_error(self.known)
         return {
             "instance_voi": split + merge,
             "instance_voi_split": split,
             "instance_voi_merge": merge,
-            "adapted_rand_error": self.adapted_rand_error(),
+            "adapted_rand_error": found.adapted_rand_error(),
+            "cremi_score": math.sqrt((inner_split + inner_merge) * error),
+            "cremi_voi_split": inner_split,
+            "cremi_voi_merge": inner_merge,
+            "cremi_adapted_rand_error": error,
         }
 
 
-def _sum_per_id(ids: NDArray[Any], counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    index = np.unique(ids, return_inverse=True)[1]
-    return np.bincount(index.ravel(), weights=counts).astype(np.float64)
+def _numbered(ids: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return 0 for id 0 and 1, 2, ... for the others."""
+    return np.unique(np.append(ids, np.uint64(0)), return_inverse=True)[1][:-1].astype(np.int64)
 
 
-def _entropy(counts: NDArray[np.float64]) -> float:
-    shares = counts / counts.sum()
+def _sums(index: NDArray[Any], voxels: Floats) -> Floats:
+    return np.bincount(index, voxels).astype(np.float64)
+
+
+def _variation(shared: Floats, a: Floats, b: Floats) -> tuple[float, float]:
+    if not len(shared):
+        return math.nan, math.nan
+    joint = _entropy(shared)
+    # rounding must not make a perfect score negative
+    return max(joint - _entropy(a), 0.0), max(joint - _entropy(b), 0.0)
+
+
+def _rand_error(pairs_of_both: float, pairs_of_each: float) -> float:
+    return max(1 - 2 * pairs_of_both / pairs_of_each, 0.0) if pairs_of_each else math.nan
+
+
+def _entropy(counts: Floats) -> float:
+    shares = counts[counts > 0] / counts.sum()
     return float(-np.sum(shares * np.log2(shares)))
+
+
+def _square(values: Floats) -> float:
+    return float(np.sum(values**2))
 
 
 def _ratio(part: float, whole: float, otherwise: float) -> float:

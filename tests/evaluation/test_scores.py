@@ -15,29 +15,30 @@ from dacapo_hd.segmentation.base import Segmentation
 
 DOCS = Path(__file__).parents[2] / "docs" / "scores.md"
 VOXEL_SIZE_NM = (8.0, 4.0, 2.0)
-SHAPE = (4, 5, 6)
+SHAPE = (6, 10, 12)
 
 
-def ball() -> np.ndarray:
-    mask = np.zeros(SHAPE, dtype=bool)
-    mask[1:3, 1:3, 1:4] = True
-    return mask
+def objects() -> np.ndarray:
+    """Make two boxes of equal size that touch."""
+    ids = np.zeros(SHAPE, np.uint32)
+    ids[1:5, 1:9, 1:6], ids[1:5, 1:9, 6:11] = 1, 2
+    return ids
 
 
 def scored(prediction: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> dict[str, float]:
-    """Score instance labels, so that every score is there; a mask counts as one object."""
+    """Score instance labels, so that every score is there."""
     code = np.where(truth > 0, PRESENT, ABSENT).astype(np.uint8)
     if known is not None:
         code[~known] = UNKNOWN
     block = LabelBlock(("mito",), code[None], VOXEL_SIZE_NM, {"mito": truth.astype(np.uint32)})
-    values = evaluate(Segmentation({"mito": prediction.astype(np.uint32)}, instances=True), block, 8.0)
+    values = evaluate(Segmentation({"mito": prediction.astype(np.uint32)}, instances=True), block, 2.0)
     assert {value.class_name for value in values} == {"mito"}
     assert [value.score for value in values] == list(SCORES)
     return {value.score: value.value for value in values}
 
 
 def test_a_perfect_prediction_has_the_best_value_of_every_score():
-    assert scored(ball(), ball()) == {name: score.best_value for name, score in SCORES.items()}
+    assert scored(objects(), objects()) == {name: score.best_value for name, score in SCORES.items()}
 
 
 def entropy(share: float) -> float:
@@ -45,15 +46,24 @@ def entropy(share: float) -> float:
 
 
 def declared(text: str) -> float:
-    """Evaluate what a score declares for one empty side, the other being `ball()`."""
+    """Evaluate what a score declares for one empty side, the other being `objects()`."""
+    diagonal = math.dist((0, 0, 0), np.multiply(SHAPE, VOXEL_SIZE_NM))
+    share = (objects() > 0).mean()
+    # a pixel is border, and so are those within 2 nm, one pixel along x
+    inner = 4 * 6 * (5 - 4)
+    background = 2 * inner / np.prod(SHAPE)
+    rand = 1 - 2 * background / (2 * inner**2 + background)
     meaning = {
         "NaN": math.nan,
-        "diagonal of the block": math.dist((0, 0, 0), np.multiply(SHAPE, VOXEL_SIZE_NM)),
-        "H(prediction)": entropy(ball().mean()),
-        "H(truth)": entropy(ball().mean()),
-        "FP / known": ball().mean(),
-        "H(instances)": 0.0,
-        "the value for one segment": 0.0,
+        "diagonal of the block": diagonal,
+        "half the diagonal of the block": diagonal / 2,
+        "H(prediction)": entropy(share),
+        "H(truth)": entropy(share),
+        "FP / known": share,
+        "H(instances)": 1.0,
+        "the value for one segment": 1 - 2 * 2 / (2 + 4),
+        "nearly 1": rand,
+        "sqrt(H(instances) cremi_adapted_rand_error)": math.sqrt(rand),
     }
     return meaning[text] if text in meaning else float(text)
 
@@ -61,8 +71,8 @@ def declared(text: str) -> float:
 @pytest.mark.parametrize("name", SCORES)
 def test_empty_sides_have_the_declared_values(name):
     score, empty = SCORES[name], np.zeros(SHAPE, dtype=bool)
-    assert scored(ball(), empty)[name] == pytest.approx(declared(score.empty_truth), nan_ok=True)
-    assert scored(empty, ball())[name] == pytest.approx(declared(score.empty_prediction), nan_ok=True)
+    assert scored(objects(), empty)[name] == pytest.approx(declared(score.empty_truth), nan_ok=True)
+    assert scored(empty, objects())[name] == pytest.approx(declared(score.empty_prediction), nan_ok=True)
     assert scored(empty, empty)[name] == pytest.approx(declared(score.both_empty), nan_ok=True)
 
 
@@ -81,7 +91,7 @@ def test_values_stay_in_range_and_nan_depends_on_the_truth_alone(seed):
 
 
 def test_nothing_known_is_nan_everywhere():
-    values = scored(ball(), ball(), known=np.zeros(SHAPE, dtype=bool))
+    values = scored(objects(), objects(), known=np.zeros(SHAPE, dtype=bool))
     assert all(math.isnan(value) for value in values.values())
 
 
@@ -98,6 +108,13 @@ def test_an_unknown_score_is_named_with_the_near_one():
     with pytest.raises(UserError) as caught:
         score_named("zzz")
     assert str(caught.value) == "unknown score 'zzz'; there are " + ", ".join(SCORES)
+
+
+@pytest.mark.parametrize(("name", "here"), [("f1_score", "dice"), ("mean_surface_distance", "mean_boundary_distance")])
+def test_a_score_by_the_name_of_other_programs_is_named(name, here):
+    with pytest.raises(UserError) as caught:
+        score_named(name)
+    assert str(caught.value) == f"unknown score {name!r}; it is called {here!r} here"
 
 
 @pytest.mark.parametrize("name", SCORES)
