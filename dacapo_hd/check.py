@@ -13,11 +13,11 @@ from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_shape
+from dacapo_hd.inference import open_validation
 from dacapo_hd.report.terminal import console
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.pipeline import SamplePipeline
 from dacapo_hd.sampling.recipe import Recipe
-from dacapo_hd.session import open_validation
 from dacapo_hd.training.device import choose_device
 
 

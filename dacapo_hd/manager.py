@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +15,14 @@ from dacapo_hd.config import structure, unstructure
 from dacapo_hd.errors import UserError, unexpected
 from dacapo_hd.evaluation.selection import Best, best
 from dacapo_hd.run import Run
-from dacapo_hd.stores.base import RunRecord, ScoreRow, Store, git_sha
+from dacapo_hd.stores.base import Store, git_sha
+from dacapo_hd.stores.lease import HeldError
+from dacapo_hd.stores.rows import RunRecord, ScoreRow
+from dacapo_hd.training.interruption import Interrupted, Signals
 
 if TYPE_CHECKING:
     from dacapo_hd.report.compare import Comparison
+    from dacapo_hd.training.pruning import Keep, Pruned
 
 
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
@@ -28,6 +34,10 @@ def record_of(run: Run) -> RunRecord:
     return RunRecord(run.name, unstructure(run), run.config_hash, run.group_hash, run.seed, now, git_sha())
 
 
+def _run_of(record: RunRecord) -> Run:
+    return structure(dict(record.config), Run, source=f"stored run {record.name}")
+
+
 @attrs.frozen
 class RunManager:
     """Does with the runs of one store what the command line offers."""
@@ -36,37 +46,70 @@ class RunManager:
 
     def load(self, name: str) -> Run:
         """Return a stored run; raises UserError for an unknown name."""
-        record = self.store.run(name)
-        return structure(dict(record.config), Run, source=f"stored run {name}")
+        return _run_of(self.store.run(name))
 
-    def train_all(self, runs: Sequence[Run], progress: bool = True) -> None:
-        """Train runs one after the other; one of several that fails does not stop the others, and is reported last."""
+    def train_all(self, runs: Sequence[Run], progress: bool = True, replace: bool = False) -> None:
+        """Train runs one after the other; one of several that fails does not stop the others, and is reported last.
+
+        Raises HeldError if nothing worse happened than that other processes hold some of them.
+        """
         if len(runs) == 1:
-            self.train(runs[0], progress)
+            self.train(runs[0], progress, replace)
             return
         problems: list[str] = []
+        only_held = True
         for run in runs:
             try:
-                self.train(run, progress)
+                self.train(run, progress, replace)
+            except HeldError as error:
+                problems += error.problems
+            except Interrupted:
+                raise
             except UserError as error:
-                problems += [f"run {run.name!r}: {problem}" for problem in error.problems]
+                only_held = False
+                # an indented line belongs to the problem before
+                named = (line if line.startswith(" ") else f"run {run.name!r}: {line}" for line in error.problems)
+                problems += named
             except Exception as error:
+                only_held = False
                 problems.append(f"run {run.name!r}: {unexpected(error)}")
         if problems:
-            raise UserError(*problems)
+            raise HeldError(*problems) if only_held else UserError(*problems)
 
-    def train(self, run: Run, progress: bool = True) -> None:
-        """Train a run to its end, from its last checkpoint if it has one."""
+    def train(self, run: Run, progress: bool = True, replace: bool = False) -> None:
+        """Train a run to its end, from its last checkpoint if it has one.
+
+        With `replace`, a stored run of that name with another config is archived first.
+        """
         from dacapo_hd.session import TrainingSession
 
         session = TrainingSession.prepare(run, self.store)
+        if replace:
+            self._archive_other(run)
         self.store.add_run(record_of(run))
+        with Signals() as signals, self.store.lock(run.name) as lease:
+            # again: it may have been replaced or removed before it was locked
+            self.store.add_run(record_of(run))
+            session.train(progress, lease, signals)
+
+    def _archive_other(self, run: Run) -> None:
+        """Rename the stored run of that name if its config is another one, and say to what."""
+        found = {record.name: record.config_hash for record in self.store.runs()}
+        if found.get(run.name, run.config_hash) == run.config_hash:
+            return
         with self.store.lock(run.name):
-            session.train(progress)
+            now = datetime.datetime.now(datetime.UTC)
+            first = f"{run.name}.archived-{now:%Y%m%dT%H%M%S}"
+            archived = next(name for name in chain([first], (f"{first}-{n}" for n in count(2))) if name not in found)
+            old = self.store.run(run.name)
+            config = {**old.config, "name": archived}
+            stamp = now.isoformat(timespec="seconds")
+            self.store.rename_run(run.name, attrs.evolve(old, name=archived, config=config, archived=stamp))
+        print(f"{run.name}: the stored run has another config and is now {archived!r}", file=sys.stderr)
 
     def validate(self, name: str, iteration: int | None = None, progress: bool = True) -> list[ScoreRow]:
         """Score a checkpoint (the newest by default) on the validation crops, store and return the rows."""
-        from dacapo_hd.session import validate_checkpoint
+        from dacapo_hd.inference import validate_checkpoint
 
         return validate_checkpoint(self.load(name), self.store, iteration, progress)
 
@@ -82,14 +125,37 @@ class RunManager:
         return found
 
     def compare(self, names: Sequence[str] = (), score: str | None = None) -> Comparison:
-        """Compare runs, all of the store if none is named."""
+        """Compare runs, all of the store but the archived ones if none is named."""
         from dacapo_hd.report.compare import compare
 
-        records = [self.store.run(name) for name in names] if names else list(self.store.runs())
+        if names:
+            records = [self.store.run(name) for name in names]
+        else:
+            records = [record for record in self.store.runs() if not record.archived]
         if not records:
             raise UserError(f"{self.store} has no runs; train one with `dacapo-hd train FILE`")
         rows = {record.name: self.store.scores(record.name) for record in records}
         return compare(records, rows, score or self.load(records[0].name).task.score)
+
+    def prune(self, names: Sequence[str], keep: Keep, report: Callable[[Pruned], None], dry_run: bool = False) -> None:
+        """Remove what the retention of runs (all if none is named) does not keep; a failure does not stop the others.
+
+        Raises HeldError if a run is being trained, UserError for other problems.
+        """
+        from dacapo_hd.training.pruning import prune_run
+
+        records = [self.store.run(name) for name in names] if names else self.store.runs()
+        problems: list[str] = []
+        kind = UserError
+        for record in records:
+            try:
+                run = _run_of(record)
+                report(prune_run(self.store, run.name, run.trainer.retention, run.task.score, keep, dry_run))
+            except UserError as error:
+                problems += error.problems
+                kind = HeldError if isinstance(error, HeldError) else kind
+        if problems:
+            raise kind(*problems)
 
     def apply(self, name: str, source: str, output: str, **options: Any) -> list[Path]:
         """Predict and segment a volume; see `dacapo_hd.application.apply_run` for the options."""

@@ -14,7 +14,7 @@ import attrs
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.scores import Score, score_named
 from dacapo_hd.evaluation.selection import Best, best
-from dacapo_hd.stores.base import RunRecord, ScoreRow
+from dacapo_hd.stores.rows import RunRecord, ScoreRow
 
 if TYPE_CHECKING:
     from rich.table import Table

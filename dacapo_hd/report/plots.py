@@ -18,7 +18,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.scores import score_named
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
-from dacapo_hd.stores.base import ScoreRow, StatRow
+from dacapo_hd.stores.rows import ScoreRow, StatRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
-from dacapo_hd.stores.base import ScoreRow, Store
+from dacapo_hd.stores.base import DamageError, Store
+from dacapo_hd.stores.rows import RunRecord, ScoreRow
+from dacapo_hd.stores.weights import listed_checkpoints
 
 if TYPE_CHECKING:
     from dacapo_hd.report.compare import Comparison
@@ -20,46 +33,154 @@ def console() -> Console:
     return found if found.is_terminal else Console(width=200)
 
 
+logger = logging.getLogger(__name__)
+
+
+class ByteBar:
+    """Shows how much of a run's weights is read; a context manager, hidden where there is no terminal."""
+
+    def __init__(self, visible: bool = True) -> None:
+        shown = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            DownloadColumn(),
+            TransferSpeedColumn(),
+            TimeRemainingColumn(),
+            console=shown,
+            transient=True,
+            redirect_stdout=False,
+            disable=not (visible and shown.is_terminal),
+        )
+
+    def __enter__(self) -> ByteBar:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, name: str, total_bytes: int) -> Callable[[int], None]:
+        """Begin a run; returns what to call with the number of bytes that are done."""
+        for earlier in self._bar.task_ids:
+            self._bar.remove_task(earlier)
+        task = self._bar.add_task(name, total=total_bytes)
+        return lambda count: self._bar.advance(task, count)
+
+    def print(self, line: str) -> None:
+        """Print a line on stdout, above the bar on stderr."""
+        self._bar.stop()
+        print(line, flush=True)
+        self._bar.start()
+
+
+def format_bytes(count: int) -> str:
+    """Write a number of bytes with a decimal unit."""
+    size, units = float(count), iter(("bytes", "kB", "MB", "GB", "TB"))
+    unit = next(units)
+    while size >= 1000 and unit != "TB":
+        size, unit = size / 1000, next(units)
+    return f"{count} bytes" if unit == "bytes" else f"{size:.1f} {unit}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Write a number of things, as `1 run` or `1,200 runs`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def print_runs(store: Store) -> None:
-    """List a store's runs with how far they are."""
+    """List a store's runs with how far they are, without reading their statistics, which may be millions."""
     records = store.runs()
     if not records:
         console().print(f"{store} has no runs; train one with `dacapo-hd train FILE`", highlight=False)
         return
-    table = Table("run", "task", "datasplit", "seed", "iterations", "validated", "config", "created")
-    for record in records:
-        trained = max((row.iteration for row in store.stats(record.name)), default=0)
-        validated = len({row.iteration for row in store.scores(record.name)})
-        table.add_row(
-            record.name,
-            str(record.config["task"]["type"]),
-            str(record.config["datasplit"]["type"]),
-            str(record.seed),
-            f"{trained}/{record.config['trainer']['iterations']}",
-            str(validated),
-            record.config_hash[:8],
-            record.created[:16],
-        )
+    archived = [record for record in records if record.archived]
+    table = Table()
+    for header in ("run", "task", "seed"):
+        table.add_column(header, overflow="fold")
+    for header in ("iterations", "checkpoints", "created"):
+        table.add_column(header, no_wrap=True)
+    for part in ([record for record in records if not record.archived], archived):
+        for record in part:
+            table.add_row(*map(Text, _described(store, record)))
+        table.add_section()
     console().print(table)
+    if archived:
+        note = f"{counted(len(archived), 'archived run')} at the end; `compare` leaves them out unless they are named"
+        console().print(note, highlight=False, soft_wrap=True)
 
 
-def print_scores(rows: Sequence[ScoreRow]) -> None:
-    """Print the scores of one validation: a line per segmenter, class and crop, a column per score."""
+def _described(store: Store, record: RunRecord) -> list[str]:
+    checkpoints = listed_checkpoints(store, record.name)
+    return [
+        record.name,
+        str(record.config["task"]["type"]),
+        str(record.seed),
+        f"{_iterations(store, record.name)}/{record.config['trainer']['iterations']}",
+        f"{len(checkpoints)} ({format_bytes(sum(row.bytes for row in checkpoints))})",
+        record.created[:10],
+    ]
+
+
+def _iterations(store: Store, name: str) -> str:
+    try:
+        return str(store.newest_iteration(name))
+    except DamageError as error:
+        logger.warning("%s", error.problems[0])
+        return "?"
+
+
+def print_scores(rows: Sequence[ScoreRow], score: str, everything: bool = False) -> None:
+    """Print the scores of one validation, a line per class and crop: of the best segmenter by a score, or of all."""
+    from dacapo_hd.evaluation.selection import best
     from dacapo_hd.report.compare import segmenter_label
 
-    scores = list(dict.fromkeys(row.score for row in rows))
-    lines: dict[tuple[str, str, str], dict[str, float]] = {}
+    found = best(rows, score)
+    segmenters = list(dict.fromkeys(row.segmenter for row in rows))
+    for segmenter in [found.segmenter] if found and not everything else segmenters:
+        chosen = [row for row in rows if row.segmenter == segmenter]
+        _print_score_tables(segmenter_label(segmenter), chosen, score)
+    if found is None:
+        note = f"{score} is undefined on the validation crops: no segmenter is the best"
+    else:
+        note = f"{segmenter_label(found.segmenter)} is the best of {counted(len(segmenters), 'segmenter')} by {score}, "
+        note += f"whose mean is {found.value:.4f}{'' if everything else '; --all shows the others'}"
+    console().print(note, highlight=False, soft_wrap=True)
+
+
+def _print_score_tables(title: str, rows: Sequence[ScoreRow], first: str) -> None:
+    """Print a table, or several where one would be wider than the terminal."""
+    lines: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
-        lines.setdefault((row.segmenter, row.class_name, row.crop), {})[row.score] = row.value
-    table = Table("segmenter", "class", "crop", *scores)
-    for (segmenter, class_name, crop), values in lines.items():
-        table.add_row(
-            segmenter_label(segmenter),
-            class_name,
-            crop,
-            *(f"{values[score]:.4f}" if score in values else "" for score in scores),
-        )
-    console().print(table)
+        lines.setdefault((row.class_name, row.crop), {})[row.score] = row.value
+    out = console()
+    scores = sorted(dict.fromkeys(row.score for row in rows), key=lambda score: score != first)
+    for part in _parts_that_fit(
+        scores, out.width - sum(max(map(len, texts)) + 4 for texts in zip(*lines, strict=True))
+    ):
+        table = Table("class", "crop", title=title)
+        for score in part:
+            table.add_column(score.replace("_", "\n"), justify="right")
+        for (class_name, crop), values in lines.items():
+            cells = (f"{values[score]:.4f}" if score in values else "" for score in part)
+            table.add_row(Text(class_name), Text(crop), *cells)
+        out.print(table)
+
+
+def _parts_that_fit(scores: Sequence[str], width: int) -> list[list[str]]:
+    """Divide columns into groups that are not wider than `width`, or have one column; headers break between words."""
+    parts: list[list[str]] = []
+    left = 0
+    for score in scores:
+        needed = max(len("0.0000"), *map(len, score.split("_"))) + 3
+        if not parts or needed > left:
+            parts.append([])
+            left = width
+        parts[-1].append(score)
+        left -= needed
+    return parts
 
 
 def print_comparison(comparison: Comparison, per_class: bool = False) -> None:

@@ -1,5 +1,8 @@
 """A tiny dataset and the command line, run in this process."""
 
+import subprocess
+import sys
+
 import pytest
 import yaml
 
@@ -15,30 +18,62 @@ def dataset(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="session")
+def make_config(dataset):
+    """Make the config of a run that trains in seconds."""
+
+    def make():
+        return {
+            "name": "tiny",
+            "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40},
+            "architecture": {
+                "type": "UNet",
+                "dims": 2,
+                "input_shape_vx": [1, 48, 48],
+                "num_fmaps": 4,
+                "padding": "same",
+                "downsample_factors": [[1, 2, 2]],
+            },
+            "datasplit": {"type": "Folder", "path": str(dataset), "scheme": str(dataset / "scheme.yaml")},
+            "trainer": {
+                "iterations": 6,
+                "batch_size": 2,
+                "workers": 0,
+                "validation_interval": 3,
+                "checkpoint_interval": 2,
+                "learning_rate": 0.01,
+            },
+        }
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def train_once(tmp_path_factory):
+    """Train a config in a process of its own; returns the store's folder, which nobody may change."""
+
+    def train(config):
+        folder = tmp_path_factory.mktemp("trained")
+        (folder / "run.yaml").write_text(yaml.safe_dump(config))
+        command = [sys.executable, "-m", "dacapo_hd", "train", "run.yaml", "--store", "runs", "--quiet"]
+        subprocess.run(command, cwd=folder, check=True)
+        return folder / "runs"
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained_folder(make_config, train_once):
+    """A file store with the run `tiny`, trained with checkpoints 1 to 6 kept."""
+    config = make_config()
+    config["trainer"] |= {"checkpoint_interval": 1, "retention": {"last": 6}}
+    return train_once(config)
+
+
 @pytest.fixture
-def config(dataset):
+def config(make_config):
     """A run that trains in seconds."""
-    return {
-        "name": "tiny",
-        "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40},
-        "architecture": {
-            "type": "UNet",
-            "dims": 2,
-            "input_shape_vx": [1, 48, 48],
-            "num_fmaps": 4,
-            "padding": "same",
-            "downsample_factors": [[1, 2, 2]],
-        },
-        "datasplit": {"type": "Folder", "path": str(dataset), "scheme": str(dataset / "scheme.yaml")},
-        "trainer": {
-            "iterations": 6,
-            "batch_size": 2,
-            "workers": 0,
-            "validation_interval": 3,
-            "checkpoint_interval": 2,
-            "learning_rate": 0.01,
-        },
-    }
+    return make_config()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The commands as a user calls them, on a phantom."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,15 @@ from dacapo_hd.geometry import Grid
 from dacapo_hd.stores import FileStore
 
 
+@pytest.fixture(scope="session")
+def trained_runs(make_config, train_once):
+    return train_once(make_config())
+
+
 @pytest.fixture
-def trained(config, write, dacapo_hd):
-    code, _, err = dacapo_hd("train", write(config), "--quiet")
-    assert code == 0, err
+def trained(trained_runs, here):
+    """The run `tiny` in the default store."""
+    shutil.copytree(trained_runs, here / "runs")
 
 
 def test_the_whole_path_from_a_file_to_a_comparison(trained, config, dataset, write, dacapo_hd, here):
@@ -247,17 +253,15 @@ def test_a_store_that_cannot_be_written_is_one_line(config, write, dacapo_hd, he
     (here / "taken").write_text("a file")
     code, _, err = dacapo_hd("train", write(config), "--store", "taken", "--quiet")
     assert code == 1
-    assert err == (
-        "error: cannot write taken/tiny/run.yaml: Not a directory; free space or give another folder with --store\n"
-    )
+    assert err == "error: --store: taken is a file; give a folder or mongodb://HOST/DATABASE\n"
 
 
-def test_debug_shows_the_traceback(config, write, here):
-    from dacapo_hd.cli import main
-    from dacapo_hd.errors import UserError
-
-    with pytest.raises(UserError):
-        main(["--debug", "train", "missing.yaml"])
+def test_debug_shows_the_traceback(dacapo_hd):
+    code, _, err = dacapo_hd("--debug", "train", "missing.yaml")
+    assert code == 1
+    lines = err.splitlines()
+    assert lines[0] == "Traceback (most recent call last):"
+    assert lines[-1].startswith("error: missing.yaml: ")
 
 
 def test_the_stored_config_is_the_resolved_one(trained, here):

@@ -10,7 +10,7 @@ import pytest
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.report.compare import compare, segmenter_label, to_text
-from dacapo_hd.stores.base import RunRecord, ScoreRow
+from dacapo_hd.stores.rows import RunRecord, ScoreRow
 
 THRESHOLD = json.dumps({"type": "Threshold", "quantity": "distance", "threshold": 0.1})
 

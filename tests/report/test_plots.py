@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from dacapo_hd.errors import UserError
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
 from dacapo_hd.report.plots import CYCLE, MISSED, RIGHT, WRONG, SliceRow, plot_losses, plot_slices, running_mean
-from dacapo_hd.stores.base import ScoreRow, StatRow
+from dacapo_hd.stores.rows import ScoreRow, StatRow
 
 
 def pixels(path: Path) -> NDArray[np.float32]:

@@ -1,0 +1,235 @@
+"""The stages of `apply`: predict, segment, pyramids. The same command finishes what an interrupted one has begun."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from dacapo_hd.application.choice import choose, choose_compute, open_mask, open_source, require_readable
+from dacapo_hd.application.decision import Decision
+from dacapo_hd.application.estimate import Estimate
+from dacapo_hd.application.network import RunNetwork
+from dacapo_hd.application.output import Output
+from dacapo_hd.application.roi import parse_bytes, parse_roi
+from dacapo_hd.arrays import ArrayRef, Volume, create_volume, fill_pyramid, open_volume
+from dacapo_hd.arrays.levels import level_grids
+from dacapo_hd.blockwise import Compute, run_blocks
+from dacapo_hd.prediction.flips import require_undirected
+from dacapo_hd.prediction.plan import CHUNK_VX, Plan
+from dacapo_hd.prediction.stored import create_prediction
+from dacapo_hd.prediction.work import PredictWork
+from dacapo_hd.stitching import segment_volume
+from dacapo_hd.training.checkpoint import Checkpoints
+
+if TYPE_CHECKING:
+    from dacapo_hd.manager import RunManager
+    from dacapo_hd.run import Run
+
+MEMORY = "4GB"
+
+
+def apply_run(
+    manager: RunManager,
+    name: str,
+    source: str,
+    output: str,
+    *,
+    roi: str | None = None,
+    iteration: str | int = "best",
+    parameters: str | None = None,
+    score: str | None = None,
+    voxel_size_nm: tuple[float, ...] | None = None,
+    mask: str | None = None,
+    flips: bool = False,
+    skip_empty: bool = False,
+    zarr_format: int = 2,
+    memory: str = MEMORY,
+    compute: str | None = None,
+    workers: int | None = None,
+    device: str | None = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> list[Path]:
+    """Write `OUTPUT/prediction` (uint8) and `OUTPUT/segmentation/CLASS` as pyramids; returns the paths of these.
+
+    `roi` is `z:z,y:y,x:x` in voxels of the source, or in nm with `nm` at the end. `parameters` is a segmenter in YAML,
+    by default the best one of the chosen iteration. Only where `mask` is not 0 anything is predicted; `flips` averages
+    over mirrored copies, `skip_empty` leaves out blocks of constant raw data. `memory` is for each worker; `compute` is
+    a `Compute` in YAML or a YAML file. `dry_run` prints what would be done. Raises UserError for anything that does not
+    fit, and BlocksFailedError when blocks failed.
+    """
+    run = manager.load(name)
+    request = Request(
+        run=name,
+        config_hash=run.config_hash,
+        input=source,
+        roi=roi,
+        iteration=str(iteration),
+        parameters=parameters,
+        score=score,
+        voxel_size_nm=voxel_size_nm,
+        mask=mask,
+        flips=flips,
+        skip_empty=skip_empty,
+        zarr_format=zarr_format,
+    )
+    where, memory_bytes = choose_compute(compute, workers), parse_bytes(memory)
+    place = Output(Path(output))
+    decided = place.begun(request.to_dict(), overwrite)
+    begins = decided is None
+    decision = decide(manager, run, request, memory_bytes) if decided is None else Decision.from_dict(decided)
+    application = Application(run, request, decision, place, where, device, progress)
+    if dry_run:
+        estimate = application.estimate()
+        print(*estimate.lines(), sep="\n")
+        estimate.require_disk()
+        return []
+    with place.lock():
+        if begins:
+            application.begin(manager)
+        written = application.run_all(replace=overwrite and begins)
+        place.finish()
+    return written
+
+
+@attrs.frozen
+class Request:
+    """What a command says of the result; the same again goes on with an unfinished output."""
+
+    run: str
+    config_hash: str
+    input: str
+    roi: str | None
+    iteration: str
+    parameters: str | None
+    score: str | None
+    voxel_size_nm: tuple[float, ...] | None
+    mask: str | None
+    flips: bool
+    skip_empty: bool
+    zarr_format: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        size = None if self.voxel_size_nm is None else list(self.voxel_size_nm)
+        return {**attrs.asdict(self), "voxel_size_nm": size}
+
+
+def decide(manager: RunManager, run: Run, request: Request, memory_bytes: float) -> Decision:
+    """Find everything that does not fit before anything is written; raises UserError."""
+    iteration, segmenter = choose(manager, run, request.iteration, request.parameters, request.score)
+    trained = Checkpoints(manager.store, run.name).load(iteration)["data"]
+    source = open_source(run, request.input, request.voxel_size_nm, trained)
+    grid = parse_roi(request.roi, source.grid)
+    require_readable(segmenter, run)
+    if request.mask is not None:
+        open_mask(request.mask, source)
+    if request.flips:
+        require_undirected(run.task)
+    plan = Plan(run.architecture, run.task, source, grid.roi, memory_bytes, request.flips)
+    return Decision(iteration, segmenter, trained, memory_bytes, plan.grid())
+
+
+@attrs.frozen(eq=False)
+class Application:
+    """The stages of one command."""
+
+    run: Run
+    request: Request
+    decision: Decision
+    place: Output
+    compute: Compute
+    device: str | None
+    progress: bool
+
+    def begin(self, manager: RunManager) -> None:
+        """Note what is begun, and put the weights where workers find them."""
+        self.place.begin(self.request.to_dict(), self.decision.to_dict())
+        self._network().write(Checkpoints(manager.store, self.run.name).load(self.decision.iteration)["network"])
+
+    def estimate(self) -> Estimate:
+        """Return the size of what is to be done."""
+        labels = require_readable(self.decision.segmenter, self.run)
+        return Estimate(self._plan(), self.decision.blocks, self.compute, self.place.folder, labels)
+
+    def run_all(self, replace: bool) -> list[Path]:
+        """Do what is not done yet; `replace` arrays of others that are in the way."""
+        prediction = self._prediction()
+        self._predict(prediction)
+        segmented = self._segment(prediction, replace)
+        written = [self.place.prediction, *(self.place.folder / "segmentation" / path.name for path in segmented)]
+        for path in written:
+            # a volume that fits into a chunk has no other level
+            if len(ArrayRef(str(path)).open_levels()) > 1:
+                fill_pyramid(path, self.place.hidden / "pyramids" / path.name, self.compute, self.progress)
+        return written
+
+    def _predict(self, prediction: Volume) -> None:
+        request, low_high = self.request, tuple(self.decision.trained["intensity_range"])
+        source = self._source()
+        mask = None if request.mask is None else open_mask(request.mask, source)
+        work = PredictWork(self._network(), source, prediction, low_high, request.flips, request.skip_empty, mask)
+        name = f"predict {self.run.name}@{self.decision.iteration}"
+        run_blocks(work, self.decision.blocks, self.place.hidden / "predict", self.compute, name, self.progress)
+
+    def _segment(self, prediction: Volume, replace: bool) -> list[Path]:
+        record = self.place.hidden / "segment"
+        return segment_volume(
+            prediction,
+            self.decision.segmenter,
+            self.place.folder / "segmentation",
+            record,
+            compute=self.compute,
+            memory_bytes=self.decision.memory_bytes,
+            create=partial(create_volume, levels=None, downsampling="mode"),
+            zarr_format=self.request.zarr_format,
+            attributes={**self._provenance(), "segmenter": self.decision.segmenter.label},
+            fresh=replace and not record.exists(),
+            progress=self.progress,
+        )
+
+    def _prediction(self) -> Volume:
+        """Create the prediction, or open the one that an interrupted command has created."""
+        created = self.place.hidden / "created"
+        if created.exists():
+            return open_volume(self.place.prediction)
+        grid = parse_roi(self.request.roi, self._source().grid)
+        volume = create_prediction(
+            self.place.prediction,
+            grid,
+            self.run.task,
+            overwrite=True,
+            attributes=self._provenance(),
+            chunk_shape_vx=self._plan().chunk_shape_vx(self.decision.blocks),
+            # small blocks make small chunks, into which no level would fit
+            levels=len(level_grids(grid, None, (CHUNK_VX,) * 3)),
+            zarr_format=self.request.zarr_format,
+        )
+        created.touch()
+        return volume
+
+    def _network(self) -> RunNetwork:
+        return RunNetwork.of(self.run, self.decision.iteration, self.place.hidden / "network.pt", self.device)
+
+    def _source(self) -> Volume:
+        return open_source(self.run, self.request.input, self.request.voxel_size_nm, self.decision.trained)
+
+    def _plan(self) -> Plan:
+        source = self._source()
+        roi = parse_roi(self.request.roi, source.grid).roi
+        return Plan(self.run.architecture, self.run.task, source, roi, self.decision.memory_bytes, self.request.flips)
+
+    def _provenance(self) -> dict[str, Any]:
+        request = self.request
+        options = {"mask": request.mask, "flips": request.flips, "skip_empty": request.skip_empty}
+        return {
+            "run": self.run.name,
+            "iteration": self.decision.iteration,
+            "config_hash": request.config_hash,
+            "source": request.input,
+            **{name: value for name, value in options.items() if value},
+        }

@@ -1,0 +1,122 @@
+"""What a command means: which checkpoint and segmenter, which volume, where to work."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import numpy as np
+import yaml
+
+from dacapo_hd.arrays import ArrayRef, Volume
+from dacapo_hd.blockwise import Compute, Local
+from dacapo_hd.config import load, structure
+from dacapo_hd.errors import UserError
+from dacapo_hd.evaluation.selection import best
+from dacapo_hd.geometry import format_nm
+from dacapo_hd.inference import newest_checkpoint
+from dacapo_hd.prediction.inside import check_mask
+from dacapo_hd.segmentation.base import Prediction, Segmenter
+
+if TYPE_CHECKING:
+    from dacapo_hd.manager import RunManager
+    from dacapo_hd.run import Run
+
+
+def choose(
+    manager: RunManager, run: Run, iteration: str | int, parameters: str | None, score: str | None
+) -> tuple[int, Segmenter]:
+    """Choose the iteration and the segmenter."""
+    score = score or run.task.score
+    rows = manager.store.scores(run.name)
+    if iteration == "best":
+        found = manager.best(run.name, score)
+        number = found.iteration
+    else:
+        if iteration != "latest" and not str(iteration).isdigit():
+            raise UserError(f"--iteration: expected best, latest or a number, got {iteration!r}")
+        number = newest_checkpoint(run, manager.store) if iteration == "latest" else int(iteration)
+        here = [row for row in rows if row.iteration == number]
+        found_here = best(here, score) or best(rows, score)
+        if parameters is None and found_here is None:
+            return number, run.task.segmenters()[0]
+        found = found_here  # type: ignore[assignment]
+    if parameters is None:
+        return number, structure(json.loads(found.segmenter), Segmenter, source="stored segmenter")
+    return number, _parse_segmenter(parameters)
+
+
+def _parse_segmenter(text: str) -> Segmenter:
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        data = text
+    if not isinstance(data, dict):
+        raise UserError(
+            f"--parameters: expected a segmenter such as '{{type: Threshold, threshold: 0.1}}', got {text!r}"
+        )
+    return structure(data, Segmenter, source="--parameters")
+
+
+def open_source(run: Run, source: str, voxel_size_nm: tuple[float, ...] | None, trained: Mapping[str, Any]) -> Volume:
+    trained_nm = tuple(trained["voxel_size_nm"])
+    volume = ArrayRef(path=source, voxel_size_nm=voxel_size_nm).open(wanted_voxel_size_nm=trained_nm)
+    if volume.grid.voxel_size_nm != trained_nm:
+        raise UserError(
+            f"{source}: voxel size {format_nm(volume.grid.voxel_size_nm)}, but run {run.name!r} was trained at "
+            f"{format_nm(trained_nm)}; give a pyramid with that level, or resample the volume"
+        )
+    if run.datasplit.intensity_range is None and str(volume.dtype) != trained["dtype"]:
+        low, high = trained["intensity_range"]
+        raise UserError(
+            f"{source}: the dtype is {volume.dtype}, but run {run.name!r} was trained on {trained['dtype']} with "
+            f"intensities {low:g} to {high:g}; convert the volume, or train with datasplit.intensity_range"
+        )
+    channels = volume.channels or 1
+    if channels != run.architecture.in_channels:
+        raise UserError(
+            f"{source}: {channels} channels, but the network of {run.name!r} takes {run.architecture.in_channels}"
+        )
+    return volume
+
+
+def require_readable(segmenter: Segmenter, run: Run) -> Mapping[str, np.dtype[Any]]:
+    """Let a segmenter that needs what the task does not predict fail before anything is computed.
+
+    Returns the dtype of each class's labels.
+    """
+    channels = tuple(channel.name for channel in run.task.output_channels())
+    one_voxel = Prediction(channels, np.zeros((len(channels), 1, 1, 1), np.float32), (1.0, 1.0, 1.0))
+    return {name: labels.dtype for name, labels in segmenter.segment(one_voxel).labels.items()}
+
+
+def choose_compute(text: str | None, workers: int | None) -> Compute:
+    """Return where to work: `text` is YAML or a YAML file, `workers` replaces how many; raises UserError."""
+    if text is None:
+        return Local(workers or 1)
+    if Path(text).suffix in {".yaml", ".yml"}:
+        compute = load(text, Compute)
+    else:
+        try:
+            data = yaml.safe_load(text)
+        except yaml.YAMLError:
+            data = text
+        if not isinstance(data, dict):
+            raise UserError(f"--compute: expected a YAML file or '{{type: Slurm, workers: 8, ...}}', got {text!r}")
+        compute = structure(data, Compute, source="--compute")
+    return compute if workers is None else attrs.evolve(compute, workers=workers)  # type: ignore[misc]
+
+
+def open_mask(path: str, source: Volume) -> Volume:
+    """Open a mask at the source's voxel size where it has such a level, else its finest; UserError if it is none."""
+    try:
+        mask = ArrayRef(path=path).open(wanted_voxel_size_nm=source.grid.voxel_size_nm)
+    except UserError:
+        mask = ArrayRef(path=path).open()
+    check_mask(mask)
+    if mask.grid.roi.intersect(source.grid.roi).empty:
+        raise UserError(f"--mask: {path} lies at {mask.grid}, outside of {source.path} at {source.grid}")
+    return mask
