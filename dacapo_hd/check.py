@@ -9,11 +9,12 @@ import attrs
 from rich.table import Table
 
 from dacapo_hd.architectures.sizes import memory_estimate_bytes, parameter_count
+from dacapo_hd.datasplits.base import PARTS
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_shape
-from dacapo_hd.inference import open_validation
+from dacapo_hd.inference import SCORED, open_scored
 from dacapo_hd.report.terminal import console
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.pipeline import SamplePipeline
@@ -48,9 +49,9 @@ def check_run(run: Run) -> CheckReport:
         choose_device(run.trainer.device)
     except UserError as error:
         report.problems += error.problems
-    for part in ("train", "validate"):
+    for part in PARTS:
         try:
-            opened = open_validation(run) if part == "validate" else run.datasplit.open(part, run.task.classes)
+            opened = open_scored(run, part) if part in SCORED else run.datasplit.open(part, run.task.classes)
         except UserError as error:
             report.problems += [problem for problem in error.problems if problem not in report.problems]
             continue

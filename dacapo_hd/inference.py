@@ -10,6 +10,7 @@ import torch
 
 from dacapo_hd.architectures.network import Network
 from dacapo_hd.config import unstructure
+from dacapo_hd.datasplits.base import Part
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.errors import UserError
 from dacapo_hd.prediction.predictor import Predictor
@@ -20,6 +21,8 @@ from dacapo_hd.training.checkpoint import Checkpoints
 from dacapo_hd.training.device import choose_device, use_bfloat16
 from dacapo_hd.training.progress import BlockProgress
 from dacapo_hd.training.validation import validate_crop
+
+SCORED: tuple[Part, ...] = ("validate", "test")
 
 
 def make_predictor(run: Run, network: torch.nn.Module) -> Predictor:
@@ -60,9 +63,10 @@ def score_network(
     network: torch.nn.Module,
     crops: Sequence[OpenCrop],
     iteration: int,
+    part: Part = "validate",
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[ScoreRow]:
-    """Score a network on crops."""
+    """Score a network on the crops of a part."""
     predictor = make_predictor(run, network)
     rows: list[ScoreRow] = []
     for number, crop in enumerate(crops, start=1):
@@ -79,6 +83,7 @@ def score_network(
                 score=found.score,
                 value=found.value,
                 git_sha=git_sha(),
+                part=part,
             )
             for segmenter, found in validate_crop(predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm)
         ]
@@ -87,20 +92,22 @@ def score_network(
 
 
 def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress: bool) -> list[ScoreRow]:
-    """Score a stored checkpoint on the validation crops and store the rows."""
-    crops = open_validation(run)
-    if not crops:
+    """Score a stored checkpoint on the validation and test crops and store the rows."""
+    parts: dict[Part, tuple[OpenCrop, ...]] = {part: open_scored(run, part) for part in SCORED}
+    if not any(parts.values()):
         raise UserError(f"run {run.name!r}: datasplit.validate has no crops; add some to validate")
     iteration, network, _ = load_network(run, store, iteration)
-    with BlockProgress(f"validate {run.name}@{iteration}", "crops", progress) as bar:
-        rows = score_network(run, network, crops, iteration, bar)
+    rows: list[ScoreRow] = []
+    for part, crops in parts.items():
+        with BlockProgress(f"{part} {run.name}@{iteration}", "crops", progress) as bar:
+            rows += score_network(run, network, crops, iteration, part, bar)
     store.write_scores(run.name, rows)
     return rows
 
 
-def open_validation(run: Run) -> tuple[OpenCrop, ...]:
-    """Open the validation crops; UserError also for those that the network cannot take."""
-    crops = run.datasplit.open("validate", run.task.classes)
+def open_scored(run: Run, part: Part) -> tuple[OpenCrop, ...]:
+    """Open the crops of a part to be scored; UserError also for those that the network cannot take."""
+    crops = run.datasplit.open(part, run.task.classes)
     wanted = run.architecture.in_channels
     problems = [
         f"crop {crop.name!r}: raw has {crop.channels} channels, the architecture takes {wanted}; set "

@@ -14,6 +14,7 @@ import attrs
 from dacapo_hd.config import structure, unstructure
 from dacapo_hd.errors import UserError, unexpected
 from dacapo_hd.evaluation.selection import Best, best
+from dacapo_hd.provenance import provenance
 from dacapo_hd.run import Run
 from dacapo_hd.stores.base import Store, git_sha
 from dacapo_hd.stores.lease import HeldError
@@ -31,7 +32,16 @@ PICTURE_SUFFIXES = (".png", ".pdf", ".svg", ".jpg")
 def record_of(run: Run) -> RunRecord:
     """Make what the store keeps of a run."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    return RunRecord(run.name, unstructure(run), run.config_hash, run.group_hash, run.seed, now, git_sha())
+    return RunRecord(
+        name=run.name,
+        config=unstructure(run),
+        config_hash=run.config_hash,
+        group_hash=run.group_hash,
+        seed=run.seed,
+        created=now,
+        git_sha=git_sha(),
+        provenance=provenance(sys.argv),
+    )
 
 
 def _run_of(record: RunRecord) -> Run:

@@ -14,7 +14,7 @@ from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import unknown_everywhere
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
-from dacapo_hd.inference import open_validation, score_network
+from dacapo_hd.inference import open_scored, score_network
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.loader import load_batches
 from dacapo_hd.sampling.recipe import Recipe
@@ -38,6 +38,7 @@ class TrainingSession:
     recipe: Recipe
     train_crops: tuple[OpenCrop, ...]
     validate_crops: tuple[OpenCrop, ...]
+    test_crops: tuple[OpenCrop, ...]
     device: torch.device
 
     @classmethod
@@ -52,7 +53,7 @@ class TrainingSession:
                 "remove the class from task.classes"
             )
         recipe = Recipe.of(train, run.task, run.architecture, run.trainer.sampling, run.seed)
-        return cls(run, store, recipe, train, open_validation(run), device)
+        return cls(run, store, recipe, train, open_scored(run, "validate"), open_scored(run, "test"), device)
 
     @property
     def trained_on(self) -> dict[str, Any]:
@@ -112,17 +113,37 @@ class _Course:
         self.tell_signals()
 
     def train(self) -> None:
-        """Go on to the end; a validation that was lost is made first."""
+        """Go on to the end; a validation that was lost is made first. Then the test crops are scored."""
         run, trainer, state = self.run, self.run.trainer, self.state
-        if self.validation_is_missing() and self.validate(state):
-            return
+        if self.validation_is_missing():
+            self.validate(state)
         if state.iteration >= trainer.iterations or self.patience_is_over():
             self.bar.note(f"finished at iteration {state.iteration}")
+        else:
+            callbacks = Callbacks(self.record, self.save, self.validate)
+            first_batch = state.iteration
+            # signals wait until the workers have somebody who ends them
+            with closing(load_batches(self.session.recipe, trainer.batch_size, trainer.workers, first_batch)) as loader:
+                fit(trainer, run.task, state, loader, callbacks, self.bar, self.signals)
+        self.test()
+
+    def test(self) -> None:
+        """Score the test crops at the iterations that a score has chosen, or at the last one; what is there stays."""
+        crops = self.session.test_crops
+        if not crops:
             return
-        callbacks = Callbacks(self.record, self.save, self.validate)
-        # signals wait until the workers have somebody who ends them
-        with closing(load_batches(self.session.recipe, trainer.batch_size, trainer.workers, state.iteration)) as loader:
-            fit(trainer, run.task, state, loader, callbacks, self.bar, self.signals)
+        kept = self.best.intersection(self.checkpoints.iterations()) or {self.state.iteration}
+        for iteration in sorted(kept):
+            done = {row.crop for row in self.scores if row.iteration == iteration}
+            if done.issuperset(crop.name for crop in crops):
+                continue
+            network = Network(self.run.architecture, self.run.task)
+            network.load_state_dict(self.checkpoints.load(iteration)["network"])
+            with self.signals.at_once():
+                rows = score_network(self.run, network.to(self.session.device), crops, iteration, "test")
+            self.lease.require_held()
+            self.store.write_scores(self.run.name, rows)
+            self.bar.note(f"test crops are scored at iteration {iteration}")
 
     def record(self, rows: Sequence[StatRow]) -> None:
         """Store statistics."""

@@ -21,6 +21,7 @@ ROOMS = [
     "prediction",
     "stitching",
     "stores",
+    "provenance",
     "training",
     "run",
     "sweep",

@@ -1,4 +1,4 @@
-"""The contract of a datasplit: which crops to train and validate on, and how to open them."""
+"""The contract of a datasplit: which crops to train, validate and test on, and how to open them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from dacapo_hd.datasplits.opening import open_crop
 from dacapo_hd.errors import UserError, suggestion
 from dacapo_hd.labels.scheme import ClassScheme
 
-Part = Literal["train", "validate"]
+Part = Literal["train", "validate", "test"]
+PARTS: tuple[Part, ...] = ("train", "validate", "test")
 
 
 def _rising(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, float] | None) -> None:
@@ -25,7 +26,7 @@ def _rising(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, 
 
 @attrs.frozen(kw_only=True)
 class Datasplit(Component, ABC):
-    """Crops to train and to validate on.
+    """Crops to train and to validate on, and those to test what the validation has chosen.
 
     `scheme`: without one, each class is known only where it is annotated itself. `voxel_size_nm`: resolution to
     train at, by default that of the first crop. `intensity_range`: the intensities that become -1 and 1, by default
@@ -61,7 +62,7 @@ class Datasplit(Component, ABC):
         """Return the scheme, or one that derives nothing between the classes that the labels of all crops mention."""
         if self.scheme is not None:
             return self.scheme
-        crops = (*self.crops("train"), *self.crops("validate"))
+        crops = (crop for part in PARTS for crop in self.crops(part))
         names = (name for crop in crops for source in crop.labels for name in source.classes())
         return ClassScheme.of_atoms(names, overlapping=True)
 
@@ -73,6 +74,8 @@ class Datasplit(Component, ABC):
         scheme = self.class_scheme()
         problems = [self._unknown_class(name, scheme) for name in classes if name not in scheme.classes]
         problems += _repeated(crop.name for crop in crops)
+        if part == "test":
+            problems += _in_both(self.crops("validate"), crops)
         opened: list[OpenCrop] = []
         voxel_size_nm = self._wanted_voxel_size_nm(part)
         for crop in crops:
@@ -115,6 +118,16 @@ def _repeated(names: Iterable[str]) -> list[str]:
             repeated[name] = None
         seen.add(name)
     return [f"crop {name!r}: the name occurs more than once; give each crop its own" for name in repeated]
+
+
+def _in_both(validate: Iterable[Crop], test: Iterable[Crop]) -> list[str]:
+    """Scores are kept by the names of crops."""
+    names = {crop.name for crop in validate}
+    return [
+        f"crop {crop.name!r}: the name occurs in validate and in test; give each crop its own"
+        for crop in test
+        if crop.name in names
+    ]
 
 
 def _share_memory(crops: Sequence[OpenCrop], budget: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import attrs
 
+from dacapo_hd.config import ADDED_LATER
 from dacapo_hd.datasplits.base import Datasplit, Part
 from dacapo_hd.datasplits.crop import Crop
 
@@ -14,9 +15,10 @@ class Crops(Datasplit):
 
     train: tuple[Crop, ...]
     validate: tuple[Crop, ...] = ()
+    test: tuple[Crop, ...] = attrs.field(default=(), metadata=ADDED_LATER)
 
     def crops(self, part: Part) -> tuple[Crop, ...]:
-        return self.train if part == "train" else self.validate
+        return {"train": self.train, "validate": self.validate, "test": self.test}[part]
 
     def where(self, part: Part) -> str:
         return f"list at least one under `{part}`"

@@ -18,7 +18,7 @@ _INSTANCES = "_inst"
 
 @attrs.frozen
 class Folder(Datasplit):
-    """Zarr groups `train/*/` and `validate/*/` in a folder (which may itself be a Zarr group).
+    """Zarr groups `train/*/`, `validate/*/` and `test/*/` in a folder (which may itself be a Zarr group).
 
     Each group has an array `raw`, and under `labels` one array per class, named as the class; `CLASS_inst` holds
     instance ids of that class. `mask`, if there, says where labels count. `ignore` names arrays under `labels` that

@@ -26,6 +26,8 @@ class ScoredCell(Protocol):
     @property
     def crop(self) -> str: ...
     @property
+    def part(self) -> str: ...
+    @property
     def class_name(self) -> str: ...
     @property
     def score(self) -> str: ...
@@ -44,15 +46,16 @@ class Best:
 
 
 def best(rows: Iterable[ScoredCell], score: str, class_name: str | None = None) -> Best | None:
-    """Return the candidate (iteration, segmenter) with the best mean over crops and classes.
+    """Return the candidate (iteration, segmenter) with the best mean over validation crops and classes.
 
     A cell (crop, class) in which no candidate has a value is left out for all. A candidate without a value in any of
     the remaining cells, or with NaN there, is not considered: otherwise leaving out the hard cells would pay. Ties go
     to the earliest iteration, then to the first segmenter in alphabetical order. None if no candidate is left.
+    Test crops choose nothing.
     Raises UserError for an unknown score, or a class without rows.
     """
     higher_is_better = score_named(score).higher_is_better
-    chosen = [row for row in rows if row.score == score]
+    chosen = [row for row in rows if row.score == score and row.part == "validate"]
     if class_name is not None:
         chosen = _of_class(chosen, class_name)
     values: dict[Candidate, dict[Cell, float]] = defaultdict(dict)

@@ -154,7 +154,8 @@ def _print_score_tables(title: str, rows: Sequence[ScoreRow], first: str) -> Non
     """Print a table, or several where one would be wider than the terminal."""
     lines: dict[tuple[str, str], dict[str, float]] = {}
     for row in rows:
-        lines.setdefault((row.class_name, row.crop), {})[row.score] = row.value
+        crop = row.crop if row.part == "validate" else f"{row.crop} ({row.part})"
+        lines.setdefault((row.class_name, crop), {})[row.score] = row.value
     out = console()
     scores = sorted(dict.fromkeys(row.score for row in rows), key=lambda score: score != first)
     for part in _parts_that_fit(

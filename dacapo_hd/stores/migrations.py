@@ -9,7 +9,8 @@ from dacapo_hd.config import canonical_hash
 from dacapo_hd.errors import UserError
 
 SCHEMA = 2
-"""1: no schema in the document, no checksums. 2: also the trainer has `checkpoint_minutes` and `retention`."""
+"""1: no schema in the document, no checksums.
+2: also `checkpoint_minutes` and `retention` of the trainer, and `provenance`."""
 
 Document = Mapping[str, Any]
 
@@ -50,7 +51,7 @@ def _from_1_to_2(document: Document) -> dict[str, Any]:
     config["trainer"] = {**added, **config["trainer"]}
     config_hash, group_hash = _hashes(config)
     changed = {"config": config, "config_hash": config_hash, "group_hash": group_hash}
-    return {"archived": "", **document, **changed}
+    return {"archived": "", "provenance": {}, **document, **changed}
 
 
 def _hashes(config: Document) -> tuple[str, str]:

@@ -26,6 +26,8 @@ from dacapo_hd.stores.records import StoredRun
 from dacapo_hd.stores.rows import RunRecord
 
 RUNS = "runs"
+AS_TEXT = ("config", "provenance")
+"""The fields of a document cannot have every name, nor can its integers be as large as those of JSON."""
 PRESENT = {"removing": {"$exists": False}}
 INDEXES = {
     RUNS: [IndexModel([("name", 1)], unique=True)],
@@ -67,7 +69,8 @@ class Runs:
         where = f"{self.connection}: {RUNS}/{document['_id']}"
         try:
             written = {key: value for key, value in document.items() if key not in ("_id", "folder", "removing")}
-            written |= {"config": json.loads(document["config"]), "seed": int(document["seed"])}
+            written |= {field: json.loads(document[field]) for field in AS_TEXT}
+            written["seed"] = int(document["seed"])
             upgraded = upgrade(written, where)
             del upgraded["schema"]
             return StoredRun(_checked(RunRecord(**upgraded)), written)
@@ -154,14 +157,14 @@ def _remove_folder(folder: Path) -> None:
 
 
 def _encode(record: RunRecord) -> Document:
-    # as text: the fields of a document cannot have every name, and integers end at 64 bits
+    texts = {field: json.dumps(dict(getattr(record, field))) for field in AS_TEXT}
     fields = attrs.asdict(record, recurse=False)
-    return {**fields, "schema": SCHEMA, "config": json.dumps(dict(record.config)), "seed": storable(record.seed)}
+    return {**fields, **texts, "schema": SCHEMA, "seed": storable(record.seed)}
 
 
 def _checked(record: RunRecord) -> RunRecord:
     """Return a record if its fields have the right types; raises TypeError."""
-    types = {"config": dict, "seed": int}
+    types = {"config": dict, "seed": int, "provenance": dict}
     if any(not isinstance(getattr(record, f.name), types.get(f.name, str)) for f in attrs.fields(RunRecord)):
         raise TypeError
     return record

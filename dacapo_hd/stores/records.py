@@ -106,7 +106,7 @@ def _is_shallow(text: bytes, depth: int = 1000) -> bool:
 def _plain(record: RunRecord) -> RunRecord:
     """Return a record if its fields have the right types; raises TypeError."""
     values = attrs.asdict(record, recurse=False)
-    expected = {"config": dict, "seed": int}
+    expected = {"config": dict, "seed": int, "provenance": dict}
     if any(type(value) is not expected.get(field, str) for field, value in values.items()):
         raise TypeError
     return record

@@ -10,7 +10,10 @@ import attrs
 
 @attrs.frozen
 class RunRecord:
-    """A run as stored: its resolved config and what identifies it; `archived` is when another run took its name."""
+    """A run as stored: its resolved config and what identifies it; `archived` is when another run took its name.
+
+    `provenance` says where and how its training began (`provenance.py`); it identifies nothing.
+    """
 
     name: str
     config: Mapping[str, Any]
@@ -20,6 +23,7 @@ class RunRecord:
     created: str
     git_sha: str
     archived: str = ""
+    provenance: Mapping[str, Any] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -34,7 +38,10 @@ class StatRow:
 
 @attrs.frozen
 class ScoreRow:
-    """One score of one class of one validation crop; `segmenter` is the canonical JSON of its config."""
+    """One score of one class of one crop; `segmenter` is the canonical JSON of its config.
+
+    `part` is that of the datasplit: what is best is chosen on `validate`; `test` is only reported.
+    """
 
     run: str
     config_hash: str
@@ -47,6 +54,7 @@ class ScoreRow:
     score: str
     value: float
     git_sha: str
+    part: str = "validate"
 
 
 @attrs.frozen

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from dacapo_hd.datasplits.crop import OpenCrop
-from dacapo_hd.evaluation import ScoreValue, evaluate
+from dacapo_hd.evaluation import Evaluator, ScoreValue
 from dacapo_hd.prediction.predict import predict_in_memory
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.segmentation.base import Prediction, Segmenter
@@ -19,9 +19,9 @@ def predict_crop(predictor: Predictor, crop: OpenCrop) -> Prediction:
 def validate_crop(
     predictor: Predictor, crop: OpenCrop, segmenters: Sequence[Segmenter], tolerance_nm: float
 ) -> Iterator[tuple[Segmenter, ScoreValue]]:
-    """Yield every score of every segmenter; the prediction and the labels are made once."""
+    """Yield every score of every segmenter; the prediction, and what follows from the labels alone, are made once."""
     prediction = predict_crop(predictor, crop)
-    truth = crop.read_labels(crop.label_grid.roi)
+    evaluator = Evaluator(crop.read_labels(crop.label_grid.roi), tolerance_nm)
     for segmenter in segmenters:
-        for value in evaluate(segmenter.segment(prediction), truth, tolerance_nm):
+        for value in evaluator.scores(segmenter.segment(prediction)):
             yield segmenter, value

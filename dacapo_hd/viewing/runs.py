@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays import Volume
-from dacapo_hd.datasplits.base import Part
+from dacapo_hd.datasplits.base import PARTS, Part
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.errors import UserError, suggestion
 from dacapo_hd.geometry import Grid
@@ -31,8 +31,7 @@ def layers_of_run(run: Run, crops: Sequence[str] = ()) -> list[Layer]:
     first crop is visible, because crops of different volumes often lie at the same place. Raises UserError for crops
     that do not exist or cannot be opened.
     """
-    parts: tuple[Part, ...] = ("train", "validate")
-    known = {f"{part}/{crop.name}": part for part in parts for crop in run.datasplit.crops(part)}
+    known = {f"{part}/{crop.name}": part for part in PARTS for crop in run.datasplit.crops(part)}
     chosen = _chosen(run.name, known, crops)
     opened = {
         f"{part}/{crop.name}": crop

@@ -296,3 +296,25 @@ def test_folder_with_an_array_of_no_class(store, tmp_path):
         store(f"train/a/{name}", ZEROS)
     split = Folder(str(tmp_path), scheme=ClassScheme.of_atoms(["mito"]))
     assert problems_of(lambda: split.open("train", ("mito",))) == ["crop 'a': class 'semantic' is not in the scheme"]
+
+
+def test_test_crops_are_a_part_of_their_own(make):
+    train, validate, test = make("a"), make("b"), make("c", class_name="er")
+    split = Crops(train=(train,), validate=(validate,), test=(test,))
+    assert [crop.name for crop in split.open("test", ("er",))] == ["c"]
+    assert set(split.class_scheme().classes) == {"mito", "er"}
+
+
+def test_validation_and_test_crops_have_different_names(make):
+    crop = make("a")
+    split = Crops(train=(crop,), validate=(crop,), test=(crop,))
+    assert problems_of(lambda: split.open("test", ("mito",))) == [
+        "crop 'a': the name occurs in validate and in test; give each crop its own"
+    ]
+    assert len(split.open("validate", ("mito",))) == 1
+
+
+def test_a_list_without_test_crops_has_the_config_that_it_had_before_there_were_any(make):
+    split = Crops(train=(make("a"),))
+    assert "test" not in unstructure(split)
+    assert structure(unstructure(split), Datasplit) == split

@@ -63,7 +63,8 @@ def test_the_table_grows_with_the_number_of_pairs():
     found = Overlap.count(marks, truth, names[segment], truth.size)
     # most pairs are there inside and outside of the border mask, and must not be taken for one another
     expected, counts = np.unique(np.stack([truth, segment, near]).reshape(3, -1), axis=1, return_counts=True)
-    entries = np.stack([found.instance, names.argsort()[found.segment - 1], found.near_border])
+    there = np.unique(segment)
+    entries = np.stack([found.instance, there[names[there].argsort()][found.segment - 1], found.near_border])
     order = np.lexsort(entries[::-1])
     np.testing.assert_array_equal(entries[:, order], expected)
     np.testing.assert_array_equal(found.shared[order], counts)

@@ -24,6 +24,7 @@ class Row:
     crop: str = "a"
     class_name: str = "mito"
     score: str = "dice"
+    part: str = "validate"
 
 
 def test_the_mean_over_crops_and_classes_decides():
@@ -106,3 +107,15 @@ def test_the_order_of_the_rows_is_irrelevant(table, rng: random.Random):
     rows = [Row(iteration, segmenter, value, crop) for (iteration, segmenter, crop), value in table.items()]
     shuffled = rng.sample(rows, len(rows))
     assert best(rows, "voi") == best(shuffled, "voi")
+
+
+def test_crops_of_the_test_choose_nothing():
+    rows = [
+        Row(100, "s", 0.9),
+        Row(200, "s", 0.8),
+        Row(100, "s", 0.1, "b", part="test"),
+        Row(200, "s", 1.0, "b", part="test"),
+    ]
+    found = best(rows, "dice")
+    assert (found.iteration, found.cells) == (100, {("a", "mito"): 0.9})
+    assert best(rows[2:], "dice") is None

@@ -50,7 +50,7 @@ def test_an_old_run_reads_as_it_was_written_but_for_the_new_fields(store, name):
     }
     assert new.config == {**old["config"], "trainer": trainer}
     assert (new.name, new.seed, new.created, new.git_sha) == (name, 0, old["created"], old["git_sha"])
-    assert new.archived == ""
+    assert (new.archived, new.provenance) == ("", {})
 
 
 def test_the_hashes_of_an_old_run_are_those_of_its_config_today(store):
@@ -65,7 +65,7 @@ def test_old_rows_read_as_they_were_written_with_the_new_hashes(store, name):
     record = store.run(name)
     assert store.stats(name) == [StatRow(**line) for line in lines(name, "stats.jsonl")]
     hashes = {"config_hash": record.config_hash, "group_hash": record.group_hash}
-    expected = [ScoreRow(**{**line, **hashes}) for line in lines(name, "scores.jsonl")]
+    expected = [ScoreRow(**{**line, **hashes, "part": "validate"}) for line in lines(name, "scores.jsonl")]
     assert repr(store.scores(name)) == repr(expected)
     assert len(store.scores(name)) == {"finished": 88, "interrupted": 44}[name]
     assert store.newest_iteration(name) == {"finished": 6, "interrupted": 4}[name]
