@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -27,6 +28,8 @@ from dacapo_hd.training.interruption import Signals
 from dacapo_hd.training.loop import Callbacks, TrainingState, fit, validation_is_due
 from dacapo_hd.training.progress import TrainingProgress
 from dacapo_hd.training.randomness import seed_everything
+
+logger = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -96,8 +99,11 @@ class TrainingSession:
                 "from the start"
             )
         self.store.truncate(name, 0)
-        stopped = f": it was stopped at iteration {reached}, before its first checkpoint" if reached else ""
-        return f"starts from iteration 0{stopped}"
+        if reached:
+            # not a note, which --quiet leaves out
+            stopped = f"run {name!r} was stopped at iteration {reached}, before its first checkpoint"
+            logger.warning("%s; it starts from iteration 0 again", stopped)
+        return "starts from iteration 0"
 
 
 class _Course:

@@ -38,6 +38,8 @@ class Place:
         from dacapo_hd.stores import open_store
         from dacapo_hd.stores.address import is_mongodb
 
+        if not self.address:
+            raise UserError(f"{self.given_by}: the address is empty; give a folder or {MONGODB}")
         store = open_store(self.address, self.weights)
         if not is_mongodb(self.address):
             self._require_folder(make)

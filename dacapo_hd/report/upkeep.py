@@ -35,10 +35,15 @@ def print_pruned(dry_run: bool) -> Iterator[Callable[[Pruned], None]]:
         if parts:
             print(f"{pruned.name}: {verb} {' and '.join(parts)} ({format_bytes(pruned.bytes)})")
 
+    done = False
     try:
         yield report
+        done = True
     finally:
-        print(f"{sum_of} {format_bytes(freed)}" if freed else "nothing to remove")
+        if freed:
+            print(f"{sum_of} {format_bytes(freed)}")
+        elif done:
+            print("nothing to remove")
 
 
 def _plural(noun: str, items: Sequence[object]) -> str:

@@ -12,7 +12,9 @@ from dacapo_hd.errors import UserError
 DEFAULT_DATABASE = "dacapo_hd"
 
 _SCHEME = re.compile(r"mongodb(\+srv)?://", re.IGNORECASE)
-_IN_TEXT = re.compile(r"(mongodb(?:\+srv)?://)(?:\S*@)?([^\s?]*)(?:\?\S*)?", re.IGNORECASE)
+# also a password with blanks in it, of an address that is quoted before it was read
+_CREDENTIALS = r"\S*@|[^\s/]*:[^\s/]*[^\s/:]\s.*@(?=\S)"
+_IN_TEXT = re.compile(rf"(mongodb(?:\+srv)?://)(?:{_CREDENTIALS})?([^\s?]*)(?:\?\S*)?", re.IGNORECASE)
 _ENCODED = re.compile(r"(?:[^%\s/?#\[\]@:]|%[0-9A-Fa-f]{2})*")
 _SECRET_OPTIONS = ("authmechanismproperties", "password")
 

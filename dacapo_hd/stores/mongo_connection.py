@@ -130,7 +130,7 @@ class Connection:
                 if left <= 0:
                     raise UserError(
                         f"{self}: no answer within {patience:.0f} s ({_reason(error)}); start the server, or correct "
-                        "the address in --store"
+                        "the address"
                     ) from error
                 if warn and not warned:
                     logger.warning("%s: no answer (%s); trying again for %.0f s", self, _reason(error), left)

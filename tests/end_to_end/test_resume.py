@@ -225,9 +225,12 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_starts_again_and_says
         checkpoints.path(iteration).unlink()
     store.remove_checkpoints("tiny", checkpoints.iterations())
     store.truncate("tiny", 1)
-    code, _, err = dacapo_hd("train", trained)
+    code, _, err = dacapo_hd("train", trained, "--quiet")
     assert code == 0
-    assert "tiny: starts from iteration 0: it was stopped at iteration 1, before its first checkpoint\n" in err
+    assert err == (
+        "warning: run 'tiny' was stopped at iteration 1, before its first checkpoint; it starts from iteration 0 "
+        "again\n"
+    )
     assert_same(content(store), calm)
 
 

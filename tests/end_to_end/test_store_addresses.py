@@ -57,6 +57,19 @@ def test_a_file_in_the_place_of_a_store_is_an_error(arguments, here, dacapo_hd):
     assert (code, out, err) == (1, "", "error: --store: taken is a file; give a folder or mongodb://HOST/DATABASE\n")
 
 
+@pytest.mark.parametrize("arguments", [*READING, ["train", "run.yaml"]])
+def test_an_empty_address_is_not_the_working_directory(arguments, here, write, config, dacapo_hd):
+    """As from `--store "$UNSET"`."""
+    write(config)
+    code, out, err = dacapo_hd(*arguments, "--store", "")
+    assert (code, out, err) == (
+        1,
+        "",
+        "error: --store: the address is empty; give a folder or mongodb://HOST/DATABASE\n",
+    )
+    assert [path.name for path in here.iterdir()] == ["run.yaml"]
+
+
 def test_a_folder_without_runs_is_none(here, dacapo_hd):
     (here / "runs").mkdir()
     assert dacapo_hd("runs") == (0, "runs has no runs; train one with `dacapo-hd train FILE`\n", "")

@@ -30,7 +30,7 @@ from dacapo_hd.stores.mongo_connection import Connection
 PASSWORD = "s3cr@t/:?#%ü"
 ENCODED = "s3cr%40t%2F%3A%3F%23%25%C3%BC"
 PARTS = ("s3cr", "t/:?#%", "s3cr%40t", "writer")
-START = "start the server, or correct the address in --store"
+START = "start the server, or correct the address"
 
 
 @pytest.fixture(scope="module")
