@@ -90,6 +90,7 @@ class TrainingSession:
         if found is not None:
             state.restore(found[1])
             self.store.truncate(name, state.iteration)
+            self._warn_of_gaps(state.iteration)
             return f"continues from iteration {state.iteration}"
         reached = max((row.iteration for row in self.store.stats(name)), default=0)
         if reached > self.run.trainer.checkpoint_interval or self.store.scores(name):
@@ -104,6 +105,19 @@ class TrainingSession:
             stopped = f"run {name!r} was stopped at iteration {reached}, before its first checkpoint"
             logger.warning("%s; it starts from iteration 0 again", stopped)
         return "starts from iteration 0"
+
+    def _warn_of_gaps(self, iteration: int) -> None:
+        """Name statistics and scores up to an iteration that are not there, as training does not make them again."""
+        where = f"{self.store}: run {self.run.name!r}"
+        reached = self.store.newest_iteration(self.run.name)
+        if reached < iteration:
+            logger.warning("%s has no statistics of iterations %d to %d", where, reached + 1, iteration)
+        interval = self.run.trainer.validation_interval
+        scored = {row.iteration for row in self.store.scores(self.run.name)}
+        missing = [number for number in range(interval, iteration, interval) if number not in scored]
+        if missing and self.validate_crops:
+            count = f"{len(missing)} of its validations, the first of iteration {missing[0]}"
+            logger.warning("%s has no scores of %s", where, count)
 
 
 class _Course:

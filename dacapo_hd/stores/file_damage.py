@@ -88,15 +88,13 @@ def _unreadable(path: Path, error: UserError) -> Damage:
 
 
 def _leftovers(folder: Path) -> Iterator[Damage]:
-    files = [folder / file for file in (RECORD, *ROWS)]
-    for path in (*map(partial_of, files), folder / RENAMED):
+    for path in (*(partial_of(folder / file) for file in (RECORD, *ROWS)), folder / RENAMED):
         if path.exists() and not _is_in_use(path):
             yield Damage(folder.name, str(path), "a file that a killed process did not finish", f"remove it: rm {path}")
-    for path in files[1:]:
-        if not ends_with_line(path):
-            what = "the last line was being written when a process was killed"
-            advice = "nothing that counted is lost, and the next process that writes to the file removes that line"
-            yield Damage(folder.name, str(path), what, advice)
+    if not ends_with_line(folder / STATS):
+        what = "the last line was being written when a process was killed"
+        advice = "nothing that counted is lost, and the next process that writes to the file removes that line"
+        yield Damage(folder.name, str(folder / STATS), what, advice)
 
 
 def _is_in_use(path: Path) -> bool:

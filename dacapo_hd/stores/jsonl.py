@@ -33,9 +33,10 @@ def encode(rows: Sequence[Any]) -> bytes:
 def read_lines(path: Path, kind: type[Row]) -> Iterator[tuple[int, bytes, Row | None]]:
     """Yield number, bytes and row of each line; no row where the line is damaged.
 
-    A last line without its end was being written in a crash and does not count, nor does a file that is not there.
+    A last line of statistics without its end was being written in a crash and does not count, nor does a file that
+    is not there.
     """
-    for number, line in _whole_lines(read_bytes(path)):
+    for number, line in _lines(read_bytes(path), kind):
         try:
             yield number, line + b"\n", _decode(line, kind)
         except DAMAGED:
@@ -45,7 +46,7 @@ def read_lines(path: Path, kind: type[Row]) -> Iterator[tuple[int, bytes, Row | 
 def truncated(path: Path, kind: type[Row], iteration: int) -> tuple[bytes, list[int]]:
     """Return a file without the lines of later iterations and those that are damaged, and the numbers of these."""
     kept, damaged = [], []
-    for number, line in _whole_lines(read_bytes(path)):
+    for number, line in _lines(read_bytes(path), kind):
         try:
             if _iteration(line, kind) <= iteration:
                 kept.append(line + b"\n")
@@ -54,8 +55,12 @@ def truncated(path: Path, kind: type[Row], iteration: int) -> tuple[bytes, list[
     return b"".join(kept), damaged
 
 
-def _whole_lines(data: bytes) -> Iterator[tuple[int, bytes]]:
-    return enumerate(data.split(b"\n")[:-1], start=1)
+def _lines(data: bytes, kind: type[Row]) -> Iterator[tuple[int, bytes]]:
+    *lines, last = data.split(b"\n")
+    # only statistics are appended; a file that is replaced as a whole has lost its end
+    if last and kind is not StatRow:
+        lines.append(last)
+    return enumerate(lines, start=1)
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:

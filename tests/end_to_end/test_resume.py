@@ -244,9 +244,21 @@ def test_damaged_rows_of_statistics_do_not_stop_a_resume(trained, store, dacapo_
     assert len(store.stats("tiny")) == len(lines) - 1
 
 
-def test_a_validation_that_was_killed_is_made_up_for(calm, trained, store, dacapo_hd):
+@pytest.mark.parametrize("lines", [None, 4])
+def test_statistics_that_are_lost_up_to_the_checkpoint_are_named(trained, store, dacapo_hd, lines):
+    path = store.folder / "tiny" / "stats.jsonl"
+    kept = path.read_bytes().splitlines(keepends=True)[:lines]
+    path.write_bytes(b"".join(kept)) if lines else path.unlink()
+    first = max((row.iteration for row in store.stats("tiny")), default=0) + 1
+    code, _, err = dacapo_hd("train", trained, "--quiet")
+    assert (code, err) == (0, f"warning: runs: run 'tiny' has no statistics of iterations {first} to 6\n")
+
+
+def test_a_validation_that_was_killed_is_made_up_for_and_one_before_is_named(calm, trained, store, dacapo_hd):
     (store.folder / "tiny" / "scores.jsonl").unlink()
-    assert dacapo_hd("train", trained, "--quiet")[0] == 0
+    code, _, err = dacapo_hd("train", trained, "--quiet")
+    named = "runs: run 'tiny' has no scores of 1 of its validations, the first of iteration 3"
+    assert (code, err) == (0, f"warning: {named}\n")
     assert sorted(map(repr, store.scores("tiny"))) == [row for row in calm[2] if "iteration=6," in row]
 
 

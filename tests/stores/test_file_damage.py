@@ -74,13 +74,24 @@ def test_damaged_lines(store, file):
     ]
 
 
-@pytest.mark.parametrize("file", ["stats.jsonl", "scores.jsonl", "checkpoints.jsonl"])
-def test_a_half_written_last_line(store, file):
-    path = store.folder / "run" / file
+def test_a_half_written_last_line(store):
+    path = store.folder / "run" / "stats.jsonl"
     path.write_bytes(path.read_bytes()[:-5])
     what = "the last line was being written when a process was killed"
     advice = "nothing that counted is lost, and the next process that writes to the file removes that line"
     assert damage(store) == [Damage("run", str(path), what, advice)]
+    store.truncate("run", 25)
+    assert damage(store) == []
+
+
+@pytest.mark.parametrize("file", ["scores.jsonl", "checkpoints.jsonl"])
+def test_a_file_that_is_written_as_a_whole_and_was_cut(store, file):
+    """No killed process leaves that: something that counted is lost."""
+    path = store.folder / "run" / file
+    path.write_bytes(path.read_bytes()[:-5])
+    number = len(path.read_text().splitlines())
+    advice = "remove it to go on without that row"
+    assert damage(store) == [Damage("run", f"{path}:{number}", "damaged line", advice)]
     store.truncate("run", 25)
     assert damage(store) == []
 
@@ -149,7 +160,7 @@ def test_all_damage_of_all_runs_is_found_at_once(store):
     (store.folder / "other" / "scores.jsonl").write_text("rubbish\nrubbish")
     assert [found.where.removeprefix(f"{store.folder}/") for found in damage(store)] == [
         "other/scores.jsonl:1",
-        "other/scores.jsonl",
+        "other/scores.jsonl:2",
         "run/run.yaml",
         "run/stats.jsonl:1",
     ]

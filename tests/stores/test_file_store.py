@@ -163,13 +163,26 @@ class TestLines:
         assert store.scores("run") == rows
         path = file(store, "scores.jsonl")
         sound = path.read_bytes()
-        # the end of the last line is another matter: that line is then one that is being written
-        for place in range(len(sound) - 1):
+        for place in range(len(sound)):
             harmed = bytearray(sound)
             harmed[place] ^= 1 << place % 8
             path.write_bytes(harmed)
             with pytest.raises(DamageError):
                 store.scores("run")
+
+    def test_every_cut_within_one_is_seen_where_none_is_appended(self, store, caplog):
+        store.write_scores("run", [score(10), score(20)])
+        path = file(store, "scores.jsonl")
+        sound = path.read_bytes()
+        first = sound.index(b"\n") + 1
+        for end in {*range(1, len(sound) - 1)} - {first - 1, first}:
+            path.write_bytes(sound[:end])
+            with pytest.raises(DamageError, match=f":{1 + (end > first)}: damaged line"):
+                store.scores("run")
+        for end in (first - 1, len(sound) - 1):
+            # all that counts is there
+            path.write_bytes(sound[:end])
+            assert store.scores("run") == [score(10), score(20)][: 1 + (end > first)]
 
     def test_a_half_written_last_one_does_not_count(self, store):
         store.append_stats("run", stats(1, 2))
