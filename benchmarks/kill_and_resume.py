@@ -34,7 +34,7 @@ BLOW_WEIGHTS = (60, 15, 15, 10)
 PATIENCE_SECONDS = 300.0
 START_UP_SECONDS = 4.0
 RUN = {
-    "task": {"type": "HotDistance", "classes": ["mito"], "scale_nm": 40},
+    "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40},
     "architecture": {
         "type": "UNet",
         "dims": 2,

@@ -46,7 +46,8 @@ class DistanceMap:
 
         from dacapo_hd.evaluation import distance_kernels
 
-        borders = np.linspace(0, len(marks), min(numba.get_num_threads(), len(marks)) + 1).astype(int)
+        # asking numba itself would start its threads, and with them give torch another number of threads
+        borders = np.linspace(0, len(marks), min(numba.config.NUMBA_NUM_THREADS, len(marks)) + 1).astype(int)
         parts = [slice(begin, end) for begin, end in pairwise(borders)]
         counts = [census(marks[part]) for part in parts]
         ends = [np.cumsum([count[wanted].sum() for count in counts]) for wanted in (first, second)]

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import edt
 import numba
 import numpy as np
@@ -77,14 +81,26 @@ def test_without_a_voxel_to_measure_to_the_distance_is_infinite():
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_the_number_of_threads_is_irrelevant(threads):
+def test_the_number_of_threads_is_irrelevant(threads, monkeypatch):
     rng = np.random.default_rng(2)
     # an odd number of sections, with wanted voxels in some of them only
     sources, wanted = (rng.random((7, 20, 30)) < 0.1 for _ in range(2))
     wanted[1:4] = False
-    before = numba.get_num_threads()
-    try:
-        numba.set_num_threads(min(threads, before))
-        same_as_scipy(sources, wanted, (40.0, 4.0, 4.0))
-    finally:
-        numba.set_num_threads(before)
+    monkeypatch.setattr(numba.config, "NUMBA_NUM_THREADS", threads)
+    same_as_scipy(sources, wanted, (40.0, 4.0, 4.0))
+
+
+THREADS_AFTER_DISTANCES = """
+import numpy as np, torch
+from dacapo_hd.evaluation.distances import DistanceMap
+DistanceMap.to(np.ones((3, 4, 5), np.uint8), np.uint8(1), (8.0, 8.0, 8.0)).everywhere()
+print(torch.get_num_threads())
+"""
+
+
+def test_torch_keeps_its_number_of_threads():
+    """A training that was validated would go on with other sums than one that was resumed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", THREADS_AFTER_DISTANCES]
+    found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout == "1\n"
