@@ -53,7 +53,7 @@ def test_object_scores_equal_those_of_stardist_and_elf(a, b, changed):
     assert found["instance_f1_75"] == pytest.approx(stats[75].f1)
     dice = elf.evaluation.symmetric_best_dice_score(prediction, truth)
     assert found["symmetric_best_dice"] == pytest.approx(dice, abs=1e-6)
-    # an IoU of exactly 0.5 is a match in stardist, whose IoUs are float32, and none in the definition of panoptic quality
+    # an IoU of exactly 0.5 is a match in stardist (whose IoUs are float32), and none for the panoptic quality
     if matching(truth, prediction, thresh=0.5).tp == matching(truth, prediction, thresh=0.5 + 1e-6).tp:
         assert found["panoptic_quality"] == pytest.approx(stats[50].panoptic_quality)
 
