@@ -7,19 +7,18 @@ import json
 import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.scores import Score, score_named
 from dacapo_hd.evaluation.selection import Best, best
+from dacapo_hd.report.config_keys import NOTHING, differing_keys
 from dacapo_hd.stores.rows import RunRecord, ScoreRow
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-NOTHING = "-"
 
 
 @attrs.frozen
@@ -69,7 +68,7 @@ def compare(records: Sequence[RunRecord], rows_by_run: Mapping[str, Sequence[Sco
     meaning = score_named(score)
     rows = {record.name: list(rows_by_run.get(record.name, ())) for record in records}
     bests = {name: best(found, score) for name, found in rows.items()}
-    keys, differing = _differing(records)
+    keys, differing = differing_keys(records)
     groups = _groups(records, bests)
     runs = [
         ComparedRun(
@@ -144,38 +143,6 @@ def segmenter_label(canonical: str) -> str:
         # a segmenter from outside the package need not be importable where tables are made
         kind = config.pop("type", "")
         return f"{kind}({', '.join(f'{name}={value}' for name, value in config.items())})"
-
-
-def _differing(records: Sequence[RunRecord]) -> tuple[tuple[str, ...], dict[str, dict[str, str]]]:
-    flat = {record.name: dict(_flatten({**record.config, "seed": record.seed})) for record in records}
-    keys = dict.fromkeys(key for config in flat.values() for key in config if key != "name")
-    differing = tuple(key for key in keys if _differs(key, list(flat.values())))
-    return differing, {name: {key: config.get(key, NOTHING) for key in differing} for name, config in flat.items()}
-
-
-def _differs(key: str, configs: Sequence[Mapping[str, str]]) -> bool:
-    """Tell whether a key says more about the difference of configs than the types of their parts do.
-
-    A part of another type has other fields: what only some of the types have must differ among those that have it.
-    """
-    values = [config.get(key) for config in configs]
-    parents = [key.rsplit(".", depth)[0] for depth in range(1, key.count(".") + 1)]
-    if any(len({config.get(f"{parent}.type") for config in configs}) > 1 for parent in parents):
-        return len({value for value in values if value is not None}) > 1
-    return len(set(values)) > 1
-
-
-def _flatten(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Yield `task.scale_nm`, text; lists of plain values stay together, as they are read together."""
-    if isinstance(value, Mapping):
-        items = [(str(key), item) for key, item in value.items()]
-    elif isinstance(value, list | tuple) and any(isinstance(item, Mapping) for item in value):
-        items = [(str(index), item) for index, item in enumerate(value)]
-    else:
-        yield path, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
-        return
-    for key, item in items:
-        yield from _flatten(item, f"{path}.{key}" if path else key)
 
 
 def _groups(records: Sequence[RunRecord], bests: Mapping[str, Best | None]) -> dict[str, dict[int, float]]:
