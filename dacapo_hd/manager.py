@@ -22,7 +22,9 @@ from dacapo_hd.stores.rows import RunRecord, ScoreRow
 from dacapo_hd.training.interruption import Interrupted, Signals
 
 if TYPE_CHECKING:
+    from dacapo_hd.report.best import BestFound
     from dacapo_hd.report.compare import Comparison
+    from dacapo_hd.report.query import Selected
     from dacapo_hd.training.pruning import Keep, Pruned
 
 
@@ -46,6 +48,10 @@ def record_of(run: Run) -> RunRecord:
 
 def _run_of(record: RunRecord) -> Run:
     return structure(dict(record.config), Run, source=f"stored run {record.name}")
+
+
+def _no_score(name: str, score: str) -> str:
+    return f"run {name!r} has no {score} yet; run `dacapo-hd validate {name}`"
 
 
 @attrs.frozen
@@ -128,24 +134,60 @@ class RunManager:
         score = score or self.load(name).task.score
         found = best(self.store.scores(name), score)
         if found is None:
-            raise UserError(
-                f"run {name!r} has no {score} yet; run `dacapo-hd validate {name}`, or name an iteration "
-                "with --iteration"
-            )
+            raise UserError(f"{_no_score(name, score)}, or name an iteration with --iteration")
         return found
 
-    def compare(self, names: Sequence[str] = (), score: str | None = None) -> Comparison:
-        """Compare runs, all of the store but the archived ones if none is named."""
+    def find_best(self, name: str, score: str | None = None) -> BestFound:
+        """Find the best of a run by a score, the task's own by default, also of those with a checkpoint alone."""
+        from dacapo_hd.report.best import BestFound
+
+        score = score or self.load(name).task.score
+        checkpoints = [row.iteration for row in self.store.checkpoints(name)]
+        found = BestFound.of(name, score, self.store.scores(name), checkpoints)
+        if found.ever is None:
+            raise UserError(_no_score(name, score))
+        return found
+
+    def compare(self, names: Sequence[str] = (), score: str | None = None, each: bool = False) -> Comparison:
+        """Compare runs, all of the store but the archived ones if none is named.
+
+        With a run come those that differ from it by the seed alone, unless `each` run is to stand for itself.
+        """
         from dacapo_hd.report.compare import compare
 
-        if names:
-            records = [self.store.run(name) for name in names]
-        else:
-            records = [record for record in self.store.runs() if not record.archived]
+        records = self._compared(names, each)
         if not records:
             raise UserError(f"{self.store} has no runs; train one with `dacapo-hd train FILE`")
         rows = {record.name: self.store.scores(record.name) for record in records}
         return compare(records, rows, score or self.load(records[0].name).task.score)
+
+    def _compared(self, names: Sequence[str], each: bool) -> list[RunRecord]:
+        """Return the named runs and their repetitions, in the order of the names."""
+        named = [self.store.run(name) for name in dict.fromkeys(names)]
+        if named and each:
+            return named
+        stored = [record for record in self.store.runs() if not record.archived]
+        if not named:
+            return stored
+        groups = {record.group_hash for record in named}
+        repetitions = [record for record in stored if record.group_hash in groups]
+        return list({record.name: record for record in (*named, *repetitions)}.values())
+
+    def select(self, condition: str) -> Selected:
+        """Return the runs that fulfil a condition such as `task=HotDistance and dice>0.8` (docs/commands.md)."""
+        from dacapo_hd.evaluation.selection import outcome
+        from dacapo_hd.report.query import Selected, parse_query, values_of
+
+        records = self.store.runs()
+        known: list[dict[str, Any]] = [values_of(record) for record in records]
+        query = parse_query(condition, {key for values in known for key in values})
+        for values in known:
+            if "iteration" in query.keys.values():
+                values["iteration"] = self.store.newest_iteration(values["name"])
+            for score in query.scores:
+                found = outcome(self.store.scores(values["name"], score=score), score)
+                values[score] = found.value if found else None
+        return Selected.of(query, records, known)
 
     def prune(self, names: Sequence[str], keep: Keep, report: Callable[[Pruned], None], dry_run: bool = False) -> None:
         """Remove what the retention of runs (all if none is named) does not keep; a failure does not stop the others.

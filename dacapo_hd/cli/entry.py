@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import click
 
-from dacapo_hd.cli import arrays, experiments
+from dacapo_hd.cli import arrays, experiments, results
 from dacapo_hd.cli.stores import runs, store
 from dacapo_hd.errors import UserError, unexpected
 
@@ -32,7 +32,8 @@ for command in (
     experiments.train,
     experiments.validate,
     experiments.apply,
-    experiments.compare,
+    results.compare,
+    results.best,
     experiments.check,
     experiments.preview,
     experiments.phantom,

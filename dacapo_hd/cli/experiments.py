@@ -1,4 +1,4 @@
-"""Commands on experiments: train, validate, apply, compare, check, preview, phantom."""
+"""Commands on experiments: train, validate, apply, check, preview, phantom."""
 
 from __future__ import annotations
 
@@ -98,18 +98,6 @@ def apply(
     )
     for path in written:
         click.echo(path)
-
-
-@click.command()
-@click.argument("names", nargs=-1, metavar="NAME...")
-@click.option("--score", help="Sort by this score; the first run's own if absent.")
-@click.option("--per-class", is_flag=True, help="One column per class as well as the mean.")
-@place_options
-def compare(names: tuple[str, ...], score: str | None, per_class: bool, place: Place) -> None:
-    """Compare runs (all if no NAME is given): best score, iteration, parameters, and the config keys that differ."""
-    from dacapo_hd.report.terminal import print_comparison
-
-    print_comparison(place.manager().compare(names, score), per_class=per_class)
 
 
 @click.command()

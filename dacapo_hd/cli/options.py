@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dacapo_hd.stores import Store
 
 MONGODB = "mongodb://HOST/DATABASE"
+DEFAULT_STORE = "./runs"
 
 set_option = click.option(
     "--set", "overrides", multiple=True, metavar="PATH=VALUE", help="Override a field, e.g. task.scale_nm=80."
@@ -66,7 +67,7 @@ def place_options(function: Callable[..., Any]) -> Callable[..., Any]:
     @click.option(
         "--store",
         envvar="DACAPO_HD_STORE",
-        default="./runs",
+        default=DEFAULT_STORE,
         show_default=True,
         metavar=f"FOLDER|{MONGODB}",
         callback=_given_above,

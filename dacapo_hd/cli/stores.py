@@ -16,14 +16,20 @@ if TYPE_CHECKING:
 
 
 @click.group(invoke_without_command=True)
+@click.option(
+    "--filter", "condition", metavar="CONDITION", help="List those alone that fulfil it: 'task=OneHot and dice>0.8'."
+)
 @place_options
 @click.pass_context
-def runs(context: click.Context, place: Place) -> None:
+def runs(context: click.Context, condition: str | None, place: Place) -> None:
     """List the stored runs; remove them, or their old checkpoints."""
     if context.invoked_subcommand is None:
         from dacapo_hd.report.terminal import print_runs
 
-        print_runs(place.open())
+        manager = place.manager()
+        print_runs(manager.store, None if condition is None else manager.select(condition))
+    elif condition is not None:
+        raise UserError(f"--filter: only for the list, not for `runs {context.invoked_subcommand}`")
 
 
 @runs.command("rm")

@@ -45,6 +45,45 @@ class Best:
     cells: Mapping[Cell, float]
 
 
+@attrs.frozen
+class Outcome:
+    """What was chosen on validation crops, and what it scores on test crops; `test` is empty where there are none."""
+
+    chosen: Best
+    test: Mapping[Cell, float]
+
+    @property
+    def part(self) -> str:
+        """The part of the datasplit on which the value to be reported was scored: `test` where it can be."""
+        return "test" if self.test else "validate"
+
+    @property
+    def cells(self) -> Mapping[Cell, float]:
+        """The value to be reported, per (crop, class)."""
+        return self.test or self.chosen.cells
+
+    @property
+    def value(self) -> float:
+        """The value to be reported, the mean over cells."""
+        return math.fsum(self.cells.values()) / len(self.cells)
+
+
+def outcome(rows: Iterable[ScoredCell], score: str) -> Outcome | None:
+    """Return the best candidate with its values on test crops, but for cells without one; see `best`."""
+    scored = [row for row in rows if row.score == score]
+    chosen = best(scored, score)
+    if chosen is None:
+        return None
+    test = {
+        (row.crop, row.class_name): row.value
+        for row in scored
+        if row.part == "test"
+        and (row.iteration, row.segmenter) == (chosen.iteration, chosen.segmenter)
+        and not math.isnan(row.value)
+    }
+    return Outcome(chosen, dict(sorted(test.items())))
+
+
 def best(rows: Iterable[ScoredCell], score: str, class_name: str | None = None) -> Best | None:
     """Return the candidate (iteration, segmenter) with the best mean over validation crops and classes.
 

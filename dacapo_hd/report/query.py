@@ -63,6 +63,23 @@ class Query:
             raise error_at(self.text, test.places[1], message) from None
 
 
+@attrs.frozen
+class Selected:
+    """The runs that fulfil a query, with their values by the scores that it compares; `hints` say why none does."""
+
+    query: Query
+    records: tuple[RunRecord, ...]
+    scores: tuple[Mapping[str, float | None], ...]
+    hints: tuple[str, ...]
+
+    @classmethod
+    def of(cls, query: Query, records: Sequence[RunRecord], known: Sequence[Values]) -> Selected:
+        """Ask a query of runs, of which the values are known."""
+        found = [(record, values) for record, values in zip(records, known, strict=True) if query.matches(values)]
+        scores = tuple({score: values[score] for score in query.scores} for _, values in found)
+        return cls(query, tuple(record for record, _ in found), scores, tuple(query.misspelt(known)))
+
+
 def parse_query(text: str, known: Collection[str]) -> Query:
     """Read a condition on runs whose configs have the keys `known`; UserError that points at the place of a mistake."""
     # one line, so that the pointer below it points at the right place
@@ -105,6 +122,6 @@ def _names(key: str) -> tuple[str, str]:
 
 def _advice(field: str, known: Collection[str]) -> str:
     short = {name for key in known for name in (*_names(key), key.rsplit(".", 1)[-1])}
-    parts = dict.fromkeys(key.split(".", 1)[0] for key in known if "." in key)
+    parts = sorted({key.split(".", 1)[0] for key in known if "." in key})
     everything = f"{', '.join((*OWN_FIELDS, *parts))}, paths such as trainer.iterations, and the scores"
     return suggestion(field, sorted({*OWN_FIELDS, *SCORES, *short})) or f"; there are {everything}"

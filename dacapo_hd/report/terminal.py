@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ from dacapo_hd.stores.weights import listed_checkpoints
 
 if TYPE_CHECKING:
     from dacapo_hd.report.compare import Comparison
+    from dacapo_hd.report.differences import ComparedPair
+    from dacapo_hd.report.query import Selected
 
 
 def console() -> Console:
@@ -90,26 +92,48 @@ def counted(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
-def print_runs(store: Store) -> None:
-    """List a store's runs with how far they are, without reading their statistics, which may be millions."""
-    records = store.runs()
+def print_runs(store: Store, selection: Selected | None = None) -> None:
+    """List a store's runs with how far they are, without reading their statistics, which may be millions.
+
+    Of a selection, only those that it holds, with their values by the scores that its query compares.
+    """
+    records = store.runs() if selection is None else selection.records
     if not records:
-        console().print(f"{store} has no runs; train one with `dacapo-hd train FILE`", highlight=False)
+        _print_none(store, selection)
         return
-    archived = [record for record in records if record.archived]
+    scores = selection.scores if selection else [{} for _ in records]
+    lines = [[*_described(store, one), *_values(found)] for one, found in zip(records, scores, strict=True)]
     table = Table()
     for header in ("run", "task", "seed"):
         table.add_column(header, overflow="fold")
-    for header in ("iterations", "checkpoints", "created"):
+    for header in ("iterations", "checkpoints", "created", *scores[0]):
         table.add_column(header, no_wrap=True)
-    for part in ([record for record in records if not record.archived], archived):
-        for record in part:
-            table.add_row(*map(Text, _described(store, record)))
+    archived = [bool(record.archived) for record in records]
+    for part in (False, True):
+        for line, is_archived in zip(lines, archived, strict=True):
+            if is_archived == part:
+                table.add_row(*map(Text, line))
         table.add_section()
     console().print(table)
-    if archived:
-        note = f"{counted(len(archived), 'archived run')} at the end; `compare` leaves them out unless they are named"
+    if any(archived):
+        note = f"{counted(sum(archived), 'archived run')} at the end; `compare` leaves them out unless they are named"
         console().print(note, highlight=False, soft_wrap=True)
+
+
+def _print_none(store: Store, selection: Selected | None) -> None:
+    if selection is None or not store.names():
+        note = f"{store} has no runs; train one with `dacapo-hd train FILE`"
+    else:
+        note = "\n".join([f"no run fulfils {selection.query.text}", *selection.hints])
+    console().print(note, highlight=False, markup=False, soft_wrap=True)
+
+
+def _values(scores: Mapping[str, float | None]) -> Iterator[str]:
+    from dacapo_hd.evaluation.scores import score_named
+    from dacapo_hd.report.compare import format_value
+
+    for score, value in scores.items():
+        yield "-" if value is None else format_value(value, score_named(score))
 
 
 def _described(store: Store, record: RunRecord) -> list[str]:
@@ -184,8 +208,12 @@ def _parts_that_fit(scores: Sequence[str], width: int) -> list[list[str]]:
     return parts
 
 
-def print_comparison(comparison: Comparison, per_class: bool = False) -> None:
-    """Print the comparison of runs."""
-    from dacapo_hd.report.compare import to_table
+def print_comparison(
+    comparison: Comparison, pairs: Sequence[ComparedPair] = (), per_class: bool = False, each: bool = False
+) -> None:
+    """Print the comparison of groups, or with `each` of runs."""
+    from dacapo_hd.report.compare_table import tables
 
-    console().print(to_table(comparison, per_class=per_class))
+    out = console()
+    for part in tables(comparison, pairs, per_class, each):
+        out.print(part, highlight=False, soft_wrap=isinstance(part, Text))

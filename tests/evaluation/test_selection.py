@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation import SCORES, best
+from dacapo_hd.evaluation.selection import outcome
 
 NAN = math.nan
 
@@ -119,3 +120,26 @@ def test_crops_of_the_test_choose_nothing():
     found = best(rows, "dice")
     assert (found.iteration, found.cells) == (100, {("a", "mito"): 0.9})
     assert best(rows[2:], "dice") is None
+
+
+def test_the_outcome_is_what_the_chosen_candidate_scores_on_test_crops():
+    rows = [
+        Row(100, "s", 0.9),
+        Row(100, "s", 0.2, "b", part="test"),
+        Row(100, "s", 0.4, "c", part="test"),
+        Row(100, "s", NAN, "d", part="test"),
+        Row(100, "other", 0.8),
+        Row(100, "other", 1.0, "b", part="test"),
+        Row(200, "s", 0.8),
+        Row(200, "s", 1.0, "b", part="test"),
+    ]
+    found = outcome(rows, "dice")
+    assert (found.chosen, found.part, found.value) == (best(rows, "dice"), "test", pytest.approx(0.3))
+    assert found.cells == {("b", "mito"): 0.2, ("c", "mito"): 0.4}
+
+
+def test_without_test_crops_the_outcome_is_that_of_the_selection():
+    rows = [Row(100, "s", 0.9), Row(200, "s", 1.0, "b", part="test")]
+    found = outcome(rows, "dice")
+    assert (found.part, found.value, found.cells) == ("validate", 0.9, {("a", "mito"): 0.9})
+    assert outcome([], "dice") is None

@@ -1,0 +1,85 @@
+"""Commands on what runs have reached: compare, best, plot."""
+
+from __future__ import annotations
+
+import click
+
+from dacapo_hd.cli.options import DEFAULT_STORE, Place, place_options
+from dacapo_hd.errors import UserError
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--score", help="Compare by this score; the first run's own if absent.")
+@click.option("--per-class", is_flag=True, help="Also for each class, not the mean alone.")
+@click.option("--each", is_flag=True, help="One line per run, not per group of runs that differ by the seed alone.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, with the value of every crop and class.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the lines of the table as CSV.")
+@place_options
+def compare(
+    names: tuple[str, ...],
+    score: str | None,
+    per_class: bool,
+    each: bool,
+    as_json: bool,
+    as_csv: bool,
+    place: Place,
+) -> None:
+    """Compare runs (all if no NAME is given): mean and spread over seeds, and the config keys that differ.
+
+    With several NAMEs, also their differences from the first one, each with an interval. A NAME stands for all runs
+    that differ from it by the seed alone.
+    """
+    from dacapo_hd.report.differences import compare_pairs
+
+    if as_json and as_csv:
+        raise UserError("--json and --csv: give one of the two")
+    comparison = place.manager().compare(names, score, each)
+    pairs = compare_pairs(comparison, names, per_class) if len(names) > 1 and not each else ()
+    if as_json or as_csv:
+        from dacapo_hd.report.export import to_csv, to_json
+
+        click.echo(to_json(comparison, pairs) if as_json else to_csv(comparison, per_class, each), nl=as_json)
+        return
+    from dacapo_hd.report.terminal import print_comparison
+
+    print_comparison(comparison, pairs, per_class, each)
+
+
+@click.command()
+@click.argument("name")
+@click.argument("source", metavar="[INPUT]", required=False)
+@click.argument("output", metavar="[OUTPUT]", required=False)
+@click.option("--score", help="The score to go by; the task's own if absent.")
+@place_options
+def best(name: str, source: str | None, output: str | None, score: str | None, place: Place) -> None:
+    """Say which checkpoint and segmenter of a run are best, and print the command that applies them to INPUT.
+
+    The command is the last line of the output. INPUT is the raw data of the run's first test crop if absent, or of its
+    first validation crop; OUTPUT is NAME.zarr.
+    """
+    from dacapo_hd.report.best import apply_command, source_of
+
+    manager = place.manager()
+    found = manager.find_best(name, score)
+    for warning in found.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if found.usable is None:
+        raise UserError(f"run {name!r} has no checkpoint that was scored; train it with `dacapo-hd train {name}`")
+    arguments = [source] if source else source_of(manager.load(name))
+    options = _place_arguments(place)
+    for line in found.lines:
+        click.echo(line)
+    click.echo(apply_command(name, found.usable.chosen, arguments or ["INPUT"], output or f"{name}.zarr", options))
+
+
+def _place_arguments(place: Place) -> list[str]:
+    """Return the options that name the store; those with a password are named in words instead."""
+    from dacapo_hd.stores.address import without_credentials
+
+    if without_credentials(place.address) != place.address:
+        click.echo("warning: the store's address has a password or options; put it into DACAPO_HD_STORE", err=True)
+        store = []
+    else:
+        store = [] if place.address == DEFAULT_STORE else ["--store", place.address]
+    return store + (["--weights", place.weights] if place.weights else [])
