@@ -156,17 +156,35 @@ class RunManager:
         from dacapo_hd.report.compare import compare
 
         records = self._compared(names, each)
-        if not records:
-            raise UserError(f"{self.store} has no runs; train one with `dacapo-hd train FILE`")
         rows = {record.name: self.store.scores(record.name) for record in records}
         return compare(records, rows, score or self.load(records[0].name).task.score)
 
+    def plot(self, names: Sequence[str], picture: Path, score: str | None = None, each: bool = False) -> Path:
+        """Draw loss and score curves of the runs that `compare` would compare."""
+        from dacapo_hd.report.compare import group_name
+        from dacapo_hd.report.curves import RunRows, plot_curves
+
+        require_picture(picture)
+        records = self._compared(names, each)
+        members: dict[str, list[RunRecord]] = {}
+        for record in records:
+            members.setdefault(record.name if each else record.group_hash, []).append(record)
+        groups = {
+            group_name([record.name for record in group]): [
+                RunRows(record.seed, self.store.stats(record.name), self.store.scores(record.name)) for record in group
+            ]
+            for group in members.values()
+        }
+        return plot_curves(groups, picture, score or self.load(records[0].name).task.score)
+
     def _compared(self, names: Sequence[str], each: bool) -> list[RunRecord]:
-        """Return the named runs and their repetitions, in the order of the names."""
+        """Return the named runs and their repetitions, in the order of the names; UserError if there are none."""
         named = [self.store.run(name) for name in dict.fromkeys(names)]
         if named and each:
             return named
         stored = [record for record in self.store.runs() if not record.archived]
+        if not named and not stored:
+            raise UserError(f"{self.store} has no runs; train one with `dacapo-hd train FILE`")
         if not named:
             return stored
         groups = {record.group_hash for record in named}
@@ -220,12 +238,14 @@ def preview_run(run: Run, picture: Path, samples: int = 4) -> None:
     """Draw augmented training samples of a run with their targets and weights."""
     from dacapo_hd.sampling.preview import preview
 
-    if picture.suffix not in PICTURE_SUFFIXES:
-        raise UserError(
-            f"{picture}: not a picture that can be written; end the name with {', '.join(PICTURE_SUFFIXES)}"
-        )
-    if not picture.parent.is_dir():
-        raise UserError(f"{picture}: there is no folder {picture.parent}; make it first")
-
+    require_picture(picture)
     crops = run.datasplit.open("train", run.task.classes)
     preview(crops, run.task, run.architecture, run.trainer.sampling, run.seed, picture, samples)
+
+
+def require_picture(path: Path) -> None:
+    """Raise UserError for a file that no picture can be written to."""
+    if path.suffix not in PICTURE_SUFFIXES:
+        raise UserError(f"{path}: not a picture that can be written; end the name with {', '.join(PICTURE_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise UserError(f"{path}: there is no folder {path.parent}; make it first")

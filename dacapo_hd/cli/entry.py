@@ -34,6 +34,7 @@ for command in (
     experiments.apply,
     results.compare,
     results.best,
+    results.plot,
     experiments.check,
     experiments.preview,
     experiments.phantom,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from dacapo_hd.cli.options import DEFAULT_STORE, Place, place_options
@@ -83,3 +85,17 @@ def _place_arguments(place: Place) -> list[str]:
     else:
         store = [] if place.address == DEFAULT_STORE else ["--store", place.address]
     return store + (["--weights", place.weights] if place.weights else [])
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("picture", metavar="OUT.png|svg|pdf", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--score", help="Which score to draw; the first run's own if absent.")
+@click.option("--each", is_flag=True, help="One line per run, not per group of runs that differ by the seed alone.")
+@place_options
+def plot(names: tuple[str, ...], picture: Path, score: str | None, each: bool, place: Place) -> None:
+    """Draw loss and score curves of runs (all if no NAME is given), with their spread over seeds.
+
+    A NAME stands for all runs that differ from it by the seed alone.
+    """
+    click.echo(place.manager().plot(names, picture, score, each))

@@ -16,7 +16,7 @@ from dacapo_hd.arrays import ArrayRef, open_volume
 from dacapo_hd.cli import main
 from dacapo_hd.labels import ClassArrays
 from dacapo_hd.manager import RunManager
-from dacapo_hd.report.plots import plot_losses, plot_slices
+from dacapo_hd.report.plots import plot_slices
 from dacapo_hd.report.slices import read_slices
 from dacapo_hd.stores import open_store
 
@@ -37,17 +37,13 @@ def run(command: str) -> None:
             raise
 
 
-def pictures(best: str) -> list[Path]:
-    """Draw the training of all runs, and the section of the test crop with the most mitochondria."""
-    store = open_store(f"{OUT}/runs")
-    names = [record.name for record in store.runs()]
-    stats = {name: store.stats(name) for name in names}
-    scores = {name: store.scores(name) for name in names}
+def draw_section(best: str) -> Path:
+    """Draw the section of the test crop with the most mitochondria."""
     test = Path(DATA) / "test" / "crop_0"
     labels = ClassArrays({name: ArrayRef(str(test / "labels" / name)) for name in CLASSES})
     section = int(np.argmax((open_volume(str(test / "labels" / "mito")).read() == 1).sum((1, 2))))
     rows = read_slices(test / "raw", [labels], f"{OUT}/{best}.zarr", CLASSES, section)
-    return [plot_losses(stats, OUT / "training.png", scores), plot_slices(OUT / f"{best}.png", rows)]
+    return plot_slices(OUT / f"{best}.png", rows)
 
 
 if __name__ == "__main__":
@@ -61,6 +57,5 @@ if __name__ == "__main__":
     run(f"compare {STORE} --per-class")
     winner = RunManager(open_store(f"{OUT}/runs")).compare().runs[0].name
     run(f"apply {winner} {DATA}/test/crop_0/raw {OUT}/{winner}.zarr {STORE}")
-    print(f"\nPictures ({time.monotonic() - started:.0f} s in all):")
-    for picture in pictures(winner):
-        print(picture)
+    run(f"plot {OUT}/training.png {STORE}")
+    print(f"{draw_section(winner)}\n{time.monotonic() - started:.0f} s in all")
