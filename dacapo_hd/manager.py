@@ -20,6 +20,7 @@ from dacapo_hd.stores.base import Store, git_sha
 from dacapo_hd.stores.lease import HeldError
 from dacapo_hd.stores.rows import RunRecord, ScoreRow
 from dacapo_hd.training.interruption import Interrupted, Signals
+from dacapo_hd.training.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
     from dacapo_hd.report.best import BestFound
@@ -64,19 +65,24 @@ class RunManager:
         """Return a stored run; raises UserError for an unknown name."""
         return _run_of(self.store.run(name))
 
-    def train_all(self, runs: Sequence[Run], progress: bool = True, replace: bool = False) -> None:
+    def train_all(
+        self, runs: Sequence[Run], progress: bool = True, replace: bool = False, tensorboard: Path | None = None
+    ) -> None:
         """Train runs one after the other; one of several that fails does not stop the others, and is reported last.
 
+        `tensorboard` is a folder for event files, with a folder for each run.
         Raises HeldError if nothing worse happened than that other processes hold some of them.
         """
+        if tensorboard is not None:
+            require_tensorboard()
         if len(runs) == 1:
-            self.train(runs[0], progress, replace)
+            self.train(runs[0], progress, replace, tensorboard)
             return
         problems: list[str] = []
         only_held = True
         for run in runs:
             try:
-                self.train(run, progress, replace)
+                self.train(run, progress, replace, tensorboard)
             except HeldError as error:
                 problems += error.problems
             except Interrupted:
@@ -92,7 +98,7 @@ class RunManager:
         if problems:
             raise HeldError(*problems) if only_held else UserError(*problems)
 
-    def train(self, run: Run, progress: bool = True, replace: bool = False) -> None:
+    def train(self, run: Run, progress: bool = True, replace: bool = False, tensorboard: Path | None = None) -> None:
         """Train a run to its end, from its last checkpoint if it has one.
 
         With `replace`, a stored run of that name with another config is archived first.
@@ -106,7 +112,7 @@ class RunManager:
         with Signals() as signals, self.store.lock(run.name) as lease:
             # again: it may have been replaced or removed before it was locked
             self.store.add_run(record_of(run))
-            session.train(progress, lease, signals)
+            session.train(progress, lease, signals, tensorboard)
 
     def _archive_other(self, run: Run) -> None:
         """Rename the stored run of that name if its config is another one, and say to what."""

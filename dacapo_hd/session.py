@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -21,13 +22,14 @@ from dacapo_hd.sampling.loader import load_batches
 from dacapo_hd.sampling.recipe import Recipe
 from dacapo_hd.stores.base import Store
 from dacapo_hd.stores.lease import Lease
-from dacapo_hd.stores.rows import StatRow
+from dacapo_hd.stores.rows import ScoreRow, StatRow
 from dacapo_hd.training.checkpoint import Checkpoints
 from dacapo_hd.training.device import choose_device
 from dacapo_hd.training.interruption import Signals
 from dacapo_hd.training.loop import Callbacks, TrainingState, fit, validation_is_due
 from dacapo_hd.training.progress import TrainingProgress
 from dacapo_hd.training.randomness import seed_everything
+from dacapo_hd.training.tensorboard import TensorBoardLog
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +70,11 @@ class TrainingSession:
             "dtype": str(crop.raw.dtype),
         }
 
-    def train(self, progress: bool, lease: Lease, signals: Signals) -> None:
-        """Train to the end, from the newest sound checkpoint if there is one, while `lease` holds the run."""
+    def train(self, progress: bool, lease: Lease, signals: Signals, tensorboard: Path | None = None) -> None:
+        """Train to the end, from the newest sound checkpoint if there is one, while `lease` holds the run.
+
+        `tensorboard` is a folder for event files, in a folder of the run's name.
+        """
         run = self.run
         seed_everything(run.seed)
         state = TrainingState.start(run.trainer, Network(run.architecture, run.task).to(self.device))
@@ -77,9 +82,23 @@ class TrainingSession:
         with signals.deferred():
             began = self._resume(state)
             signals.stop()
-            with TrainingProgress(run.name, run.trainer.iterations, state.iteration, progress) as bar:
+            with (
+                TrainingProgress(run.name, run.trainer.iterations, state.iteration, progress) as bar,
+                self._log(tensorboard, state.iteration) as log,
+            ):
                 bar.note(began)
-                _Course(self, state, lease, signals, bar).train()
+                _Course(self, state, lease, signals, bar, log).train()
+
+    @contextmanager
+    def _log(self, tensorboard: Path | None, iteration: int) -> Iterator[TensorBoardLog | None]:
+        if tensorboard is None:
+            yield None
+            return
+        name = self.run.name
+        with closing(
+            TensorBoardLog.resume(tensorboard / name, self.store, name, self.run.task.score, iteration)
+        ) as log:
+            yield log
 
     def _resume(self, state: TrainingState) -> str:
         """Bring the state and the store to the newest sound checkpoint, and say where that is."""
@@ -124,9 +143,16 @@ class _Course:
     """A training on its way: what the loop calls back."""
 
     def __init__(
-        self, session: TrainingSession, state: TrainingState, lease: Lease, signals: Signals, bar: TrainingProgress
+        self,
+        session: TrainingSession,
+        state: TrainingState,
+        lease: Lease,
+        signals: Signals,
+        bar: TrainingProgress,
+        log: TensorBoardLog | None,
     ) -> None:
         self.session, self.state, self.lease, self.signals, self.bar = session, state, lease, signals, bar
+        self.log = log
         self.run, self.store = session.run, session.store
         self.checkpoints = Checkpoints(self.store, self.run.name)
         self.read_scores()
@@ -161,14 +187,22 @@ class _Course:
             network.load_state_dict(self.checkpoints.load(iteration)["network"])
             with self.signals.at_once():
                 rows = score_network(self.run, network.to(self.session.device), crops, iteration, "test")
-            self.lease.require_held()
-            self.store.write_scores(self.run.name, rows)
+            self.write_scores(rows)
             self.bar.note(f"test crops are scored at iteration {iteration}")
 
     def record(self, rows: Sequence[StatRow]) -> None:
         """Store statistics."""
         self.lease.require_held()
         self.store.append_stats(self.run.name, rows)
+        if self.log:
+            self.log.add_stats(rows)
+
+    def write_scores(self, rows: Sequence[ScoreRow]) -> None:
+        """Store scores."""
+        self.lease.require_held()
+        self.store.write_scores(self.run.name, rows)
+        if self.log:
+            self.log.add_scores(rows, self.scores)
 
     def save(self, state: TrainingState) -> None:
         """Write a checkpoint, and remove those that it replaces."""
@@ -187,8 +221,7 @@ class _Course:
             return False
         with self.signals.at_once():
             rows = score_network(self.run, state.network, crops, state.iteration)
-        self.lease.require_held()
-        self.store.write_scores(self.run.name, rows)
+        self.write_scores(rows)
         self.read_scores()
         self.prune()
         now, ever = best(rows, score), best(self.scores, score)

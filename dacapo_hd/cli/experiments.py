@@ -21,15 +21,24 @@ if TYPE_CHECKING:
 @click.option(
     "--replace", is_flag=True, help="If another config is stored under that name, archive that run and train this one."
 )
+@click.option(
+    "--tensorboard",
+    envvar="DACAPO_HD_TENSORBOARD",
+    metavar="FOLDER",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Also write losses and scores for TensorBoard, into FOLDER/RUN (also DACAPO_HD_TENSORBOARD).",
+)
 @place_options
 @quiet_option
-def train(target: str, overrides: tuple[str, ...], replace: bool, place: Place, quiet: bool) -> None:
+def train(
+    target: str, overrides: tuple[str, ...], replace: bool, tensorboard: Path | None, place: Place, quiet: bool
+) -> None:
     """Train the run or sweep of FILE, or go on with the stored run NAME.
 
     A run that was interrupted continues from its last checkpoint.
     """
     runs = _runs_of(target, overrides, place)
-    place.manager(make=True).train_all(runs, progress=not quiet, replace=replace)
+    place.manager(make=True).train_all(runs, progress=not quiet, replace=replace, tensorboard=tensorboard)
 
 
 @click.command()

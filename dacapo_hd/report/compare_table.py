@@ -107,7 +107,11 @@ def _chosen(group: ComparedGroup) -> list[str]:
     """Write iterations and segmenters in the order of the seeds; what is the same for all, once."""
     iterations = [str(run.best.iteration) if run.best else NOTHING for run in group.runs]
     segmenters = [run.segmenter for run in group.runs]
-    return [", ".join(column if len(set(column)) > 1 else column[:1]) for column in (iterations, segmenters)]
+    return [_once(iterations, ", "), _once(segmenters, "\n")]
+
+
+def _once(texts: Sequence[str], separator: str) -> str:
+    return texts[0] if len(set(texts)) == 1 else separator.join(texts)
 
 
 def _pair_table(pairs: Sequence[ComparedPair], comparison: Comparison) -> Table:
