@@ -58,9 +58,7 @@ class BestFound:
             return
         gone, left = self.ever.chosen, self.usable
         value = format_value(gone.value, score_named(self.score))
-        advice = (
-            f"this is the best of those that are left: iteration {left.chosen.iteration}" if left else "none is left"
-        )
+        advice = f"iteration {left.chosen.iteration} is the best of those that are left" if left else "none is left"
         yield (
             f"run {self.run!r}: the checkpoint of iteration {gone.iteration}, the best by {self.score} ({value}), is "
             f"gone; {advice}"

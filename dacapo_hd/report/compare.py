@@ -177,9 +177,11 @@ def group_name(names: Sequence[str]) -> str:
     begin = _common_begin(names)
     end = _common_begin([name[len(begin) :][::-1] for name in names])[::-1]
     middles = [name[len(begin) : len(name) - len(end)] for name in names]
+    if not begin or not all(middles):
+        return ", ".join(names)
     if len(middles) > 5:
         middles = [*middles[:2], "...", middles[-1]]
-    return f"{begin}{{{','.join(middles)}}}{end}" if begin else ", ".join(names)
+    return f"{begin}{{{','.join(middles)}}}{end}"
 
 
 def _common_begin(names: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -124,4 +125,6 @@ def _advice(field: str, known: Collection[str]) -> str:
     short = {name for key in known for name in (*_names(key), key.rsplit(".", 1)[-1])}
     parts = sorted({key.split(".", 1)[0] for key in known if "." in key})
     everything = f"{', '.join((*OWN_FIELDS, *parts))}, paths such as trainer.iterations, and the scores"
-    return suggestion(field, sorted({*OWN_FIELDS, *SCORES, *short})) or f"; there are {everything}"
+    # a config has so many keys that one of them may be as near as a score
+    near = difflib.get_close_matches(field, [*OWN_FIELDS, *SCORES], n=1, cutoff=0.75)
+    return suggestion(field, near or sorted({*OWN_FIELDS, *SCORES, *short})) or f"; there are {everything}"
