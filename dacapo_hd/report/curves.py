@@ -24,6 +24,7 @@ Floats: TypeAlias = NDArray[np.float64]
 LOSS_PREFIX = "loss/"
 # more than a panel has pixels make a picture large and slow, and no better
 POINTS = 500
+INCHES_PER_LETTER = 0.085
 
 
 @attrs.frozen(eq=False)
@@ -73,10 +74,11 @@ def plot_curves(groups: Mapping[str, Sequence[RunRows]], path: str | Path, score
             _draw(axis, curves, colours[name], styles[name], marker="o" if panel.score else None)
         axis.set(title=panel.title, xlabel="iteration", ylabel=panel.label)
         _scale(axis, panel)
-    handles = [_handle(f"{name}: {_legend(runs)}", colours[name], styles[name]) for name, runs in groups.items()]
-    if any(curve.mark for panel in panels for curves in panel.curves.values() for curve in curves):
-        handles.append(_handle("on test crops", "black", "", marker="D"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(2, len(handles)), frameon=False)
+    labels = [f"{name} ({_counted(runs)})" for name, runs in groups.items()]
+    handles = [_handle(*one) for one in zip(labels, colours.values(), styles.values(), strict=True)]
+    handles += _explained([curves for panel in panels for curves in panel.curves.values()])
+    columns = int(figure.get_figwidth() / (INCHES_PER_LETTER * max(len(one.get_label()) for one in handles) + 0.7))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(max(columns, 1), 3), frameon=False)
     return save_figure(figure, path)
 
 
@@ -100,7 +102,7 @@ def running_mean(values: Floats, half: int) -> Floats:
 def spread(curves: Sequence[Curve]) -> tuple[Floats, Floats, Floats, Floats]:
     """Return iterations, and at each the mean, lowest and highest value of curves, up to where the first of them ends.
 
-    Between its iterations a curve is a straight line.
+    Between its iterations a curve is a straight line. They are empty where no iteration is common to all.
     """
     begin, end = max(curve.iterations[0] for curve in curves), min(curve.iterations[-1] for curve in curves)
     every = np.unique(np.concatenate([curve.iterations for curve in curves]))
@@ -154,10 +156,14 @@ def _score_panels(groups: Mapping[str, Sequence[RunRows]], score: Score) -> list
 
 def _draw(axis: Axes, curves: Sequence[Curve], colour: str, style: str, marker: str | None) -> None:
     iterations, mean, low, high = spread(curves)
+    shared_until = iterations[-1] if len(iterations) else -math.inf
     if len(curves) > 1:
         axis.fill_between(iterations, low, high, color=colour, alpha=0.2, linewidth=0)
     axis.plot(iterations, mean, color=colour, linestyle=style, marker=marker, markersize=4, linewidth=2)
     for curve in curves:
+        # what goes on when another run of the group has ended
+        alone = curve.iterations >= shared_until
+        axis.plot(curve.iterations[alone], curve.values[alone], color=colour, linestyle=style, linewidth=0.8)
         if curve.mark:
             axis.plot(*curve.mark, color=colour, marker="D", markersize=6, markeredgecolor="black", linestyle="")
 
@@ -174,9 +180,19 @@ def _scale(axis: Axes, panel: _Panel) -> None:
     axis.set_ylim(max(low, panel.score.low - margin), min(high, panel.score.high + margin))
 
 
-def _legend(runs: Sequence[RunRows]) -> str:
+def _counted(runs: Sequence[RunRows]) -> str:
     seeds = len({run.seed for run in runs})
-    return "1 seed" if len(runs) == 1 else f"mean and lowest to highest of {len(runs)} runs, {seeds} seeds"
+    return f"{seeds} seed{'' if seeds == 1 else 's'}"
+
+
+def _explained(drawn: Sequence[Sequence[Curve]]) -> list[Any]:
+    """Make the lines of the legend that say what mean, band and marks are, where there are any."""
+    handles = []
+    if any(len(curves) > 1 for curves in drawn):
+        handles.append(_handle("mean; band: lowest to highest; thin: runs that went on", "grey", "-"))
+    if any(curve.mark for curves in drawn for curve in curves):
+        handles.append(_handle("the best on test crops", "black", "", marker="D"))
+    return handles
 
 
 def _handle(label: str, colour: str, style: Any, marker: str | None = None) -> Any:

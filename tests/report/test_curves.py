@@ -51,6 +51,14 @@ def test_several_runs_have_a_band_and_one_has_none(tmp_path: Path) -> None:
     assert not has_colour(one, CYCLE[0], alpha=0.2, more_than=100)
 
 
+def test_a_run_that_goes_on_alone_is_still_drawn(tmp_path: Path) -> None:
+    short, long = (RunRows(seed, stats("one_hot")[:end], ()) for seed, end in enumerate((10, 50)))
+    image = pixels(plot_curves({"a": [short, long]}, tmp_path / "a.png", "dice"))
+    right = image[:400, image.shape[1] // 2 :]
+    assert has_colour(right, CYCLE[0])
+    assert not has_colour(right, CYCLE[0], alpha=0.2, more_than=100)
+
+
 def test_scores_add_a_panel(tmp_path: Path) -> None:
     rows = stats("one_hot")
     without = pixels(plot_curves({"a": [RunRows(0, rows, ())]}, tmp_path / "1.png", "dice"))
@@ -71,9 +79,10 @@ def test_the_legend_says_what_the_band_is(tmp_path: Path, monkeypatch: pytest.Mo
     svg = plot_curves(groups, tmp_path / "c.svg", "dice").read_text()
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", svg)
     assert {
-        "a: mean and lowest to highest of 2 runs, 2 seeds",
-        "b: 1 seed",
-        "on test crops",
+        "a (2 seeds)",
+        "b (1 seed)",
+        "mean; band: lowest to highest; thin: runs that went on",
+        "the best on test crops",
         "dice on selection crops (higher is better)",
         "one_hot loss",
         "loss, running mean",
@@ -95,6 +104,12 @@ def test_the_spread_is_up_to_where_the_first_ends_with_straight_lines_between() 
     np.testing.assert_allclose(mean, [2, 7, 2])
     np.testing.assert_allclose(low, [0, 4, 0])
     np.testing.assert_allclose(high, [4, 10, 4])
+
+
+def test_runs_without_a_common_iteration_are_drawn_alone(tmp_path: Path) -> None:
+    assert all(len(values) == 0 for values in spread([curve([10], [1]), curve([20, 30], [4, 5])]))
+    runs = [RunRows(seed, (), [score(10 + 10 * seed, 0.4), score(11 + 10 * seed, 0.6)]) for seed in (0, 1)]
+    assert has_colour(pixels(plot_curves({"a": runs}, tmp_path / "a.png", "dice")), CYCLE[0])
 
 
 def test_the_score_curve_is_of_the_best_segmenter_at_each_iteration() -> None:
