@@ -38,6 +38,8 @@ def compare(
         raise UserError("--json and --csv: give one of the two")
     comparison = place.manager().compare(names, score, each)
     pairs = compare_pairs(comparison, names, per_class) if len(names) > 1 and not each else ()
+    if len(names) > 1 and not each and not pairs:
+        click.echo("warning: the named runs differ by the seed alone; --each shows them one by one", err=True)
     if as_json or as_csv:
         from dacapo_hd.report.export import to_csv, to_json
 
@@ -80,7 +82,10 @@ def _place_arguments(place: Place) -> list[str]:
     from dacapo_hd.stores.address import without_credentials
 
     if without_credentials(place.address) != place.address:
-        click.echo("warning: the store's address has a password or options; put it into DACAPO_HD_STORE", err=True)
+        warning = (
+            "the command leaves out the store's address, which has a password or options; put it into DACAPO_HD_STORE"
+        )
+        click.echo(f"warning: {warning}", err=True)
         store = []
     else:
         store = [] if place.address == DEFAULT_STORE else ["--store", place.address]

@@ -12,6 +12,8 @@ import pytest
 import yaml
 
 from dacapo_hd.arrays import ArrayRef
+from dacapo_hd.cli.options import Place
+from dacapo_hd.cli.results import _place_arguments
 from dacapo_hd.stores import FileStore
 
 
@@ -53,6 +55,12 @@ def test_compare_takes_in_repetitions_and_says_what_differs(repeated, dacapo_hd)
     assert "dice: differences from good-s{0,1,2}" in out
     assert "task.scale_nm" in out and "seed" not in [line for line in out.splitlines() if "scale_nm" in line][0].split()
     assert "tiny, tiny-s1, tiny-s2" in out
+
+
+def test_compare_of_repetitions_alone_says_how_to_see_them_apart(repeated, dacapo_hd):
+    code, out, err = dacapo_hd("compare", "good-s0", "good-s1")
+    assert (code, err) == (0, "warning: the named runs differ by the seed alone; --each shows them one by one\n")
+    assert "good-s{0,1,2}" in out and "differences" not in out
 
 
 def test_compare_without_names_names_no_winner(repeated, dacapo_hd):
@@ -103,6 +111,16 @@ def test_best_takes_paths_and_names_the_store(trained, dacapo_hd, here):
     assert command[:5] == ["dacapo-hd", "apply", "tiny", "a b.zarr/raw", "out.zarr"]
     assert command[-2:] == ["--store", "my runs"]
     assert yaml.safe_load(command[command.index("--parameters") + 1])["type"]
+
+
+def test_a_password_is_not_in_the_command(capsys):
+    assert _place_arguments(Place("mongodb://user:secret@host/em", "/weights")) == ["--weights", "/weights"]
+    assert capsys.readouterr().err == (
+        "warning: the command leaves out the store's address, which has a password or options; put it into "
+        "DACAPO_HD_STORE\n"
+    )
+    assert _place_arguments(Place("mongodb://host/em")) == ["--store", "mongodb://host/em"]
+    assert capsys.readouterr().err == ""
 
 
 def test_best_says_when_the_checkpoint_is_gone(trained, dacapo_hd):
