@@ -76,7 +76,8 @@ def by_seed(trainings: Iterable[tuple[int, Training]]) -> dict[int, Training]:
 
 def common_cells(trainings: Iterable[Training], class_name: str | None = None) -> tuple[Cell, ...]:
     """Return the cells in which all trainings have a value, sorted; only those of a class if one is named."""
-    shared = set.intersection(*({cell for cell, value in one.items() if value == value} for one in trainings))
+    defined = [{cell for cell, value in one.items() if not math.isnan(value)} for one in trainings]
+    shared = set.intersection(*defined) if defined else set()
     return tuple(sorted(cell for cell in shared if class_name in (None, cell[1])))
 
 
@@ -106,6 +107,8 @@ def difference(
     few values are too narrow (Hesterberg 2015, What teachers should know about the bootstrap, American Statistician
     69).
     """
+    if not first or not second:
+        return None
     shared = first.keys() & second.keys()
     paired = len(shared) > 1 or first.keys() == second.keys()
     if paired:

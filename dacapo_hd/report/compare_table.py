@@ -18,7 +18,7 @@ from dacapo_hd.report.compare import (
     format_value,
 )
 from dacapo_hd.report.config_keys import NOTHING
-from dacapo_hd.report.differences import ComparedPair, counts, crops_text, format_difference, pair_notes
+from dacapo_hd.report.differences import ComparedPair, counts, format_difference, pair_notes
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -96,11 +96,18 @@ def _group_table(comparison: Comparison, per_class: bool) -> Table:
         table.add_column(header, overflow="fold")
     for group in comparison.groups:
         means = group.per_class
-        cells = [group.name, format_summary(group.summary, score) if group.summary else NOTHING, crops_text(group)]
+        cells = [group.name, format_summary(group.summary, score) if group.summary else NOTHING, _extent(group)]
         cells += _chosen(group)
         cells += [format_summary(means[name], score) if name in means else NOTHING for name in classes]
         table.add_row(*(Text(cell) for cell in [*cells, *(group.differing[key] for key in comparison.group_keys)]))
     return table
+
+
+def _extent(group: ComparedGroup) -> str:
+    """Write n seeds x n crops, and which crops they are."""
+    if group.summary is None:
+        return f"{len(group.runs)} x 0"
+    return f"{len(group.summary.seeds)} x {len(group.summary.crops)} {PART_NAMES[group.part]}"
 
 
 def _chosen(group: ComparedGroup) -> list[str]:

@@ -8,7 +8,7 @@ import attrs
 
 from dacapo_hd.evaluation.scores import Score
 from dacapo_hd.evaluation.statistics import Difference, difference
-from dacapo_hd.report.compare import PART_NAMES, ComparedGroup, Comparison, format_value
+from dacapo_hd.report.compare import ComparedGroup, Comparison, format_value
 
 
 @attrs.frozen
@@ -99,10 +99,3 @@ def counts(found: Difference) -> str:
     first, second = map(len, found.seeds)
     seeds = str(first) if found.paired else f"{first} and {second}"
     return f"{seeds} x {len(found.crops)}"
-
-
-def crops_text(group: ComparedGroup) -> str:
-    """Write n seeds x n crops of a group, and which crops they are."""
-    if group.summary is None:
-        return f"{len(group.runs)} x 0"
-    return f"{len(group.summary.seeds)} x {len(group.summary.crops)} {PART_NAMES[group.part]}"

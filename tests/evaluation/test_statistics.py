@@ -83,6 +83,8 @@ def test_a_class_that_is_missing_in_a_crop_leaves_the_mean_over_cells():
 
 def test_groups_without_a_common_cell_do_not_compare():
     assert difference({0: {("a", "mito"): 0.5}}, {0: {("b", "mito"): 0.5}}) is None
+    assert difference({}, {0: {("b", "mito"): 0.5}}) is None
+    assert summarize({}) is None
 
 
 def test_a_constant_difference_has_an_interval_without_width():
