@@ -53,7 +53,8 @@ def test_compare_takes_in_repetitions_and_says_what_differs(repeated, dacapo_hd)
     code, out, err = dacapo_hd("compare", "good-s1", "tiny-s1")
     assert (code, err) == (0, "")
     assert "dice: differences from good-s{0,1,2}" in out
-    assert "task.scale_nm" in out and "seed" not in [line for line in out.splitlines() if "scale_nm" in line][0].split()
+    header = next(line for line in out.splitlines() if "dice ± sd" in line)
+    assert "task.scale_nm" in header and " seed " not in header
     assert "tiny, tiny-s1, tiny-s2" in out
 
 
