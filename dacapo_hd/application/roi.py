@@ -44,7 +44,7 @@ def parse_roi(text: str | None, grid: Grid) -> Grid:
         ) from None
 
 
-def parse_bytes(text: str) -> float:
+def parse_bytes(text: str, option: str = "--memory") -> float:
     """Return how many bytes `8GB`, `500 MiB` or `1e9` are; raises UserError."""
     found = re.fullmatch(r"\s*([0-9.e+]+)\s*([kmgt]?i?)b?\s*", text.lower())
     try:
@@ -52,7 +52,7 @@ def parse_bytes(text: str) -> float:
     except (ValueError, KeyError):
         value = 0.0
     if not 0 < value < math.inf:
-        raise UserError(f"--memory: expected a size such as 8GB or 500MB, got {text!r}")
+        raise UserError(f"{option}: expected a size such as 8GB or 500MB, got {text!r}")
     return value
 
 

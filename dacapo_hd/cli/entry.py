@@ -35,6 +35,7 @@ for command in (
     results.compare,
     results.best,
     results.plot,
+    results.report,
     experiments.check,
     experiments.preview,
     experiments.phantom,

@@ -65,9 +65,13 @@ def _truth(labels: Sequence[LabelSource], part: Grid) -> dict[str, np.ndarray]:
 
 
 def _channel(class_name: str, channels: Sequence[str], segmentation: Volume) -> str:
-    """Return the channel of a class that the segmenter read: the one whose quantity its description names."""
-    own = [name for name in channels if name.rsplit("/", 1)[0] == class_name]
-    if not own:
+    found = channel_of(class_name, channels, str(segmentation.attributes.get("segmenter", "")))
+    if found is None:
         raise UserError(f"{segmentation.path}: the prediction has no channel of class {class_name!r}")
-    label = str(segmentation.attributes.get("segmenter", ""))
-    return next((name for name in own if name.rsplit("/", 1)[1] in label), own[0])
+    return found
+
+
+def channel_of(class_name: str, channels: Sequence[str], segmenter: str) -> str | None:
+    """Return the channel of a class that a segmenter read: the one whose quantity its label names; None without any."""
+    own = [name for name in channels if name.rsplit("/", 1)[0] == class_name]
+    return next((name for name in own if name.rsplit("/", 1)[1] in segmenter), own[0] if own else None)
