@@ -25,22 +25,11 @@ class Fidelity:
     levels: int
 
 
-# each about 0.6 times as large as the one before
-FIDELITIES = (
-    Fidelity(64, 768, 85, 256),
-    Fidelity(48, 640, 80, 64),
-    Fidelity(40, 512, 75, 64),
-    Fidelity(32, 448, 75, 32),
-    Fidelity(24, 384, 70, 32),
-    Fidelity(20, 320, 70, 32),
-    Fidelity(16, 288, 65, 16),
-    Fidelity(12, 256, 65, 16),
-    Fidelity(10, 224, 60, 16),
-    Fidelity(8, 192, 60, 16),
-    Fidelity(6, 160, 55, 8),
-    Fidelity(4, 128, 50, 8),
-    Fidelity(2, 96, 50, 8),
-)
+# pixels of the longer side, quality and levels; fewer sections are better than coarser ones
+_SIZES = ((768, 80, 64), (512, 75, 32), (384, 70, 32), (256, 65, 16), (192, 60, 16), (128, 55, 8), (96, 50, 8))
+_COUNTS = (64, 48, 32, 24, 16, 10)
+_LAST = tuple(Fidelity(count, 96, 50, 8) for count in (6, 3))
+FIDELITIES = (*(Fidelity(count, *size) for size in _SIZES for count in _COUNTS), *_LAST)
 FINEST = FIDELITIES[0]
 SAMPLED = 3
 
@@ -50,8 +39,16 @@ def encode_all(shown: Mapping[str, Sections], most_bytes: int) -> tuple[Fidelity
 
     The result for each crop is plain data; see docs/report.md.
     """
+    bytes_per_section: dict[tuple[str, int], float] = {}
     for fidelity in FIDELITIES:
-        if sum(_estimate(sections, fidelity) for sections in shown.values()) > most_bytes:
+        needed = 0.0
+        for name, sections in shown.items():
+            key = (name, fidelity.longest_px)
+            if key not in bytes_per_section:
+                bytes_per_section[key] = _bytes_per_section(sections, fidelity)
+            needed += bytes_per_section[key] * min(len(sections.numbers), fidelity.sections)
+        # an estimate: what nearly fits is tried
+        if needed > 1.1 * most_bytes:
             continue
         encoded = {name: encode(sections, fidelity) for name, sections in shown.items()}
         if sum(_size(one) for one in encoded.values()) <= most_bytes:
@@ -107,11 +104,10 @@ def _jpeg(section: Pixels, quality: int) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _estimate(sections: Sections, fidelity: Fidelity) -> float:
-    """Estimate the size from a few sections, a little too small so that nothing that fits is passed over."""
+def _bytes_per_section(sections: Sections, fidelity: Fidelity) -> float:
+    """Return the mean of a few sections."""
     few = encode(sections.reduced(SAMPLED, fidelity.longest_px), fidelity)
-    count = min(len(sections.numbers), fidelity.sections)
-    return 0.9 * _size(few) * count / len(few["numbers"])
+    return _size(few) / len(few["numbers"])
 
 
 def _size(encoded: Mapping[str, Any]) -> int:

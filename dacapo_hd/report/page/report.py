@@ -11,6 +11,7 @@ import attrs
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import Best
+from dacapo_hd.provenance import provenance
 from dacapo_hd.report.compare import Comparison, compare, segmenter_label
 from dacapo_hd.report.page.assembly import render
 from dacapo_hd.report.page.cells import Cells, best_and_worst, cells_of, heat_map
@@ -51,7 +52,8 @@ def write_report(store: Store, records: Sequence[RunRecord], score: str, path: P
     written; what is missing for the slices is said in the report.
     """
     require_writable(path)
-    rows = {record.name: store.scores(record.name) for record in records}
+    # all scores only to say what there is instead: those of many runs would fill the memory
+    rows = {record.name: store.scores(record.name, score=score) or store.scores(record.name) for record in records}
     comparison = compare(records, rows, score)
     document = _document(store, records, comparison, rows, options)
     used = len(render(options.title, to_json(without_secrets(document))).encode())
@@ -86,7 +88,7 @@ def _document(
     return {
         "title": options.title,
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "command": list(options.command),
+        "made_with": provenance(options.command),
         "git_sha": git_sha(),
         "store": str(store),
         "score": {

@@ -35,7 +35,7 @@ function panelsOf(data) {
   };
   panels.forEach((one) => listen(one, view));
   const objects = data.classes.some((one) => one.truth || one.found);
-  const grid = make("div", { class: "views", style: { "--least": `${Math.min(520, Math.max(230, Math.round(150 * aspect(data))))}px` } }, panels.map((one) => one.figure));
+  const grid = make("div", { class: aspect(data) > 2 ? "views wide" : "views" }, panels.map((one) => one.figure));
   const controls = make("div", { class: "controls" },
     slider(view, update),
     chooser("class", data.classes.map((one) => one.name), (chosen) => update({ chosen })),
@@ -43,7 +43,7 @@ function panelsOf(data) {
     make("label", {}, "overlay", make("input", { type: "range", min: 0, max: 100, value: 50, "aria-label": "opacity of the overlay", oninput: (event) => update({ opacity: event.target.value / 100 }) })),
     make("label", {}, make("input", { type: "checkbox", onchange: (event) => grid.classList.toggle("large", event.target.checked) }), "large"));
   refresh(view);
-  return [controls, grid, swatches(), make("div", {}, words), described(data)];
+  return [controls, grid, swatches(), words, described(data)];
 }
 
 const aspect = (data) => (data.width * data.pixel_nm[1]) / (data.height * data.pixel_nm[0]);
@@ -90,7 +90,7 @@ function swatches() {
 }
 
 function described(data) {
-  const parts = [`${data.width} x ${data.height} pixels of ${data.pixel_nm.map((size) => number(size)).join(" x ")} nm (y, x)`];
+  const parts = [`${data.height} x ${data.width} pixels (y, x) of ${data.pixel_nm.map((size) => number(size)).join(" x ")} nm`];
   if (data.factor > 1) parts.push(`each is ${data.factor} x ${data.factor} voxels: means of raw and prediction, the middle voxel of the rest`);
   if (data.box) parts.push(`the crop is too large to be predicted here: its middle, voxels ${data.box.map(([begin, end]) => `${begin}:${end}`).join(",")} (z, y, x)`);
   return make("p", { class: "small soft" }, `${parts.join("; ")}.`);

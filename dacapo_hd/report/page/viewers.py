@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 
 from dacapo_hd.config import structure
+from dacapo_hd.datasplits.base import PARTS
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import Best
@@ -80,8 +81,7 @@ def _predicted(store: Store, run: Run, best: Best, empty: Sequence[Shown]) -> li
     found = []
     for one in empty:
         try:
-            crop = _open(run, one.crop)
-            sections = capture(predictor, crop, segmenter, FINEST.sections, FINEST.longest_px)
+            sections = capture(predictor, _open(run, one.crop), segmenter, FINEST.sections, FINEST.longest_px)
             found.append(attrs.evolve(one, sections=sections))
         except UserError as error:
             found.append(attrs.evolve(one, problem="; ".join(error.problems)))
@@ -89,7 +89,10 @@ def _predicted(store: Store, run: Run, best: Best, empty: Sequence[Shown]) -> li
 
 
 def _open(run: Run, wanted: RankedCrop) -> OpenCrop:
-    for crop in run.datasplit.open(wanted.part, run.task.classes):  # type: ignore[arg-type]
+    from dacapo_hd.inference import open_scored
+
+    part = next(part for part in PARTS if part == wanted.part)
+    for crop in open_scored(run, part):
         if crop.name == wanted.name:
             return crop
-    raise UserError(f"datasplit.{wanted.part} has no crop {wanted.name!r} any more")
+    raise UserError(f"datasplit.{part} has no crop {wanted.name!r} any more")
