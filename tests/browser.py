@@ -22,7 +22,7 @@ class Page:
         self._to, self._from = to_browser, from_browser
         self._number = 0
         self._session = None
-        self.complaints, self.requests, self._loads = [], [], 0
+        self.complaints, self.requests, self.loads = [], [], 0
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -59,15 +59,15 @@ class Page:
         elif method == "Log.entryAdded":
             self.complaints.append(params["entry"])
         elif method == "Page.loadEventFired":
-            self._loads += 1
+            self.loads += 1
 
     def open(self, path, width=1280, height=900, dark=False):
         self.resize(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.send("Emulation.setEmulatedMedia", features=[scheme])
-        loads = self._loads
+        loads = self.loads
         self.send("Page.navigate", url=Path(path).resolve().as_uri())
-        while self._loads == loads:
+        while self.loads == loads:
             self._receive()
 
     def resize(self, width, height):
@@ -78,6 +78,10 @@ class Page:
         found = self.send("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
+
+    def box(self, node):
+        """Return where an element is in the window: x, y, width, height."""
+        return self.run(f"(({{x, y, width, height}}) => [x, y, width, height])({node}.getBoundingClientRect())")
 
     def until(self, condition):
         """Wait for frame after frame until an expression is true."""

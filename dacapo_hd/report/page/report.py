@@ -56,11 +56,15 @@ def write_report(store: Store, records: Sequence[RunRecord], score: str, path: P
     rows = {record.name: store.scores(record.name, score=score) or store.scores(record.name) for record in records}
     comparison = compare(records, rows, score)
     document = _document(store, records, comparison, rows, options)
-    used = len(render(options.title, to_json(without_secrets(document))).encode())
+    used = len(_page(document).encode())
     document["slices"] = _slices(store, records, comparison, rows, options, options.max_bytes - used)
-    page = render(options.title, to_json(without_secrets(document)))
-    write_atomically(path, page.encode())
+    write_atomically(path, _page(document).encode())
     return path
+
+
+def _page(document: dict[str, Any]) -> str:
+    safe = without_secrets(document)
+    return render(safe["title"], to_json(safe))
 
 
 def require_writable(path: Path) -> None:
