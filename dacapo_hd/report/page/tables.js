@@ -55,7 +55,7 @@ function runsTable() {
     numeric(score.name, (row) => row.value, { first: better, text: (row) => withUnit(row.value), hint: (row) => row.why_none || null }),
     ...(classes.length > 1 ? classes.map((name) => numeric(name, (row) => row.classes[name] ?? null, { first: better, title: `${score.name} of ${name}` })) : []),
     numeric("iteration", (row) => row.iteration, { text: (row) => row.iteration?.toLocaleString("en") }),
-    numeric("of", (row) => runs.get(row.name).of_iterations, { title: "iterations done, and how many the run is to have", text: (row) => progressOf(runs.get(row.name)) }),
+    numeric("trained", (row) => runs.get(row.name).iterations, { title: "iterations done, and how many the run is to have", text: (row) => progressOf(runs.get(row.name)) }),
     text("segmenter", (row) => row.segmenter),
     numeric("crops", (row) => row.crops),
     numeric("seeds", (row) => row.seeds, { title: "reported runs with a value that differ by the seed alone" }),
