@@ -183,6 +183,21 @@ class RunManager:
         }
         return plot_curves(groups, picture, score or self.load(records[0].name).task.score)
 
+    def report(
+        self, names: Sequence[str], path: Path, score: str | None = None, each: bool = False, **options: Any
+    ) -> Path:
+        """Write a report of the runs that `compare` would compare, as one HTML file.
+
+        See `dacapo_hd.report.page.Options` for the options. Raises UserError.
+        """
+        from dacapo_hd.report.page import Options, require_writable, write_report
+
+        require_writable(path)
+        records = self._compared(names, each)
+        score = score or self.load(records[0].name).task.score
+        baseline = names[0] if len(names) > 1 else None
+        return write_report(self.store, records, score, path, Options(baseline=baseline, **options))
+
     def _compared(self, names: Sequence[str], each: bool) -> list[RunRecord]:
         """Return the named runs and their repetitions, in the order of the names; UserError if there are none."""
         named = [self.store.run(name) for name in dict.fromkeys(names)]

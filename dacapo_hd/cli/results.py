@@ -1,12 +1,13 @@
-"""Commands on what runs have reached: compare, best, plot."""
+"""Commands on what runs have reached: compare, best, plot, report."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
-from dacapo_hd.cli.options import DEFAULT_STORE, Place, place_options
+from dacapo_hd.cli.options import DEFAULT_STORE, Place, place_options, quiet_option
 from dacapo_hd.errors import UserError
 
 
@@ -104,3 +105,51 @@ def plot(names: tuple[str, ...], picture: Path, score: str | None, each: bool, p
     A NAME stands for all runs that differ from it by the seed alone.
     """
     click.echo(place.manager().plot(names, picture, score, each))
+
+
+@click.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.argument("output", metavar="OUT.html", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--score", help="Compare by this score; the first run's own if absent.")
+@click.option("--each", is_flag=True, help="The named runs alone, without those that differ by the seed alone.")
+@click.option("--title", default="Runs", show_default=True, help="The headline.")
+@click.option("--slices-of", multiple=True, metavar="NAME", help="Show crops of this run, not the best; repeatable.")
+@click.option("--no-slices", is_flag=True, help="Predict nothing and show no crops.")
+@click.option("--max-size", default="5MB", show_default=True, metavar="SIZE", help="How large the file may be.")
+@click.option("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Instead of the runs' trainer.device.")
+@place_options
+@quiet_option
+def report(
+    names: tuple[str, ...],
+    output: Path,
+    score: str | None,
+    each: bool,
+    title: str,
+    slices_of: tuple[str, ...],
+    no_slices: bool,
+    max_size: str,
+    device: str | None,
+    place: Place,
+    quiet: bool,
+) -> None:
+    """Write a report of runs (all if no NAME is given) to look at in a browser: one file that needs nothing else.
+
+    A NAME stands for all runs that differ from it by the seed alone; of several, the first is what the others are
+    compared with. For the best and the worst crop it predicts sections again, as finely as --max-size allows.
+    """
+    from dacapo_hd.application.roi import parse_bytes
+
+    path = place.manager().report(
+        names,
+        output,
+        score,
+        each,
+        title=title,
+        slices=not no_slices,
+        slices_of=slices_of,
+        max_bytes=parse_bytes(max_size, "--max-size"),
+        device=device,
+        command=tuple(sys.argv),
+        progress=not quiet,
+    )
+    click.echo(path)

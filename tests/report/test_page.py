@@ -53,7 +53,7 @@ def texts(page, selector):
 
 def test_the_same_runs_make_the_same_bytes_but_for_the_time(sixty, tmp_path):
     names = [record.name for record in sixty.runs()][:4]
-    pages = [made(sixty, tmp_path / f"{n}.html", names).read_text() for n in range(2)]
+    pages = [made(sixty, tmp_path / f"{n}.html", names, each=True).read_text() for n in range(2)]
     times = [document(tmp_path / f"{n}.html")["created"] for n in range(2)]
     assert pages[0].replace(times[0], "") == pages[1].replace(times[1], "")
 
@@ -114,7 +114,7 @@ def test_tables_sort_by_keyboard_and_what_is_missing_comes_last(tmp_path, page):
         if value is not None:
             store.write_scores(name, scores(name, {("validate", "crop"): {"mito": value, "er": value}}))
     page.open(made(store, tmp_path / "report.html"))
-    rows, head = "#runs tbody th", "#runs thead th"
+    rows, head = "[aria-label=Runs] tbody th", "[aria-label=Runs] thead th"
     assert texts(page, rows) == ["run9", "run10", "run1", "none"]
     page.run(f"document.querySelectorAll('{head} button')[0].focus()")
     page.press("Enter")
@@ -145,7 +145,11 @@ def test_the_best_cell_is_the_brightest(tmp_path, page, score, brightest):
 
 @needs_browser
 def test_curves_are_hidden_by_their_names_and_name_themselves(sixty, tmp_path, page):
-    page.open(made(sixty, tmp_path / "report.html", names=[f"study-hot_distance-unet-{n:02d}-s0" for n in range(3)]))
+    page.open(
+        made(
+            sixty, tmp_path / "report.html", names=[f"study-hot_distance-unet-{n:02d}-s0" for n in range(3)], each=True
+        )
+    )
     count = 'document.querySelectorAll("#curves .panel:first-child polyline").length'
     assert page.run(count) == 3
     strokes = '[...document.querySelectorAll("#curves polyline")].map((one) => getComputedStyle(one).stroke)'

@@ -17,7 +17,9 @@ from PIL import Image
 from dacapo_hd.evaluation.scores import SCORES
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
+from dacapo_hd.report.compare import compare
 from dacapo_hd.report.page.cells import RankedCrop, best_and_worst, cells_of, heat_map
+from dacapo_hd.report.page.comparison import table_of
 from dacapo_hd.report.page.curves import loss_curves, score_curve
 from dacapo_hd.report.page.encoding import FIDELITIES, Fidelity, encode, encode_all
 from dacapo_hd.report.page.plain import short, to_json, without_secrets
@@ -50,16 +52,17 @@ def test_what_is_not_finite_leaves_a_gap_in_a_loss_curve():
     assert loss_curves(stats([math.nan, 1.0]))["one_hot"]["mean"] == [None, 1]
 
 
-def test_a_score_curve_is_of_each_iterations_best_segmenter_on_the_validation_crops():
+def test_a_score_curve_is_of_each_iterations_best_segmenter_marked_with_the_test():
     crop, test = {("validate", "a"): {"mito": 0.5}}, {("test", "t"): {"mito": 0.9}}
     rows = [
         *scores("r", crop, iteration=20),
         *scores("r", {("validate", "a"): {"mito": 0.75}}, iteration=20, segmenter=SEGMENTERS[1]),
         *scores("r", {("validate", "a"): {"mito": 0.25}}, iteration=10),
-        *scores("r", test, iteration=10),
+        *scores("r", test, iteration=20, segmenter=SEGMENTERS[1]),
         *scores("r", {("validate", "a"): {"mito": math.nan}}, iteration=30),
     ]
-    assert score_curve(rows, "dice") == {"iterations": [10, 20], "mean": [0.25, 0.75]}
+    assert score_curve(rows, "dice") == {"iterations": [10, 20], "mean": [0.25, 0.75], "mark": [20, 0.9]}
+    assert score_curve(scores("r", crop), "dice") == {"iterations": [100], "mean": [0.5], "mark": None}
     assert score_curve(rows, "voi") is None
 
 
@@ -249,6 +252,35 @@ def test_json_can_stand_in_a_script_element(value):
 )
 def test_numbers_are_short_and_what_is_not_finite_is_none(value, expected):
     assert short(value) == expected
+
+
+def test_the_table_holds_groups_with_their_difference_from_the_baseline():
+    """Two configs with three seeds each, and one with a single seed, on two crops."""
+    means = {"a": (0.5, 0.52, 0.54), "b": (0.7, 0.72, 0.74), "c": (0.6,)}
+    records, rows = [], {}
+    for group, values in means.items():
+        for seed, value in enumerate(values):
+            name = f"{group}-s{seed}"
+            records.append(record(name, seed, group, scale_nm=20.0 + ord(group)))
+            cells = {("validate", "x"): {"mito": value - 0.1}, ("validate", "y"): {"mito": value + 0.1}}
+            rows[name] = scores(name, cells, seed, group)
+    comparison = compare(records, rows, "dice")
+    found = table_of(comparison)
+    assert found["baseline"] == "b-s{0,1,2}"
+    groups = {group["name"]: group for group in found["groups"]}
+    assert list(groups) == ["b-s{0,1,2}", "c-s0", "a-s{0,1,2}"]
+    assert (groups["b-s{0,1,2}"]["mean"], groups["b-s{0,1,2}"]["deviation"]) == (0.72, 0.02)
+    assert groups["b-s{0,1,2}"]["difference"] is None and groups["c-s0"]["deviation"] is None
+    assert groups["a-s{0,1,2}"]["counts"] == "3 x 2 selection"
+    worse = groups["a-s{0,1,2}"]["difference"]
+    assert (worse["value"], worse["counts"]) == (-0.2, "3 x 2")
+    assert worse["interval"][0] <= -0.2 <= worse["interval"][1] < 0
+    assert "1 seed" in groups["c-s0"]["difference"]["verdict"]
+    assert "differences are from b-s{0,1,2}, the best of 3 by these values, which flatter it" in found["notes"]
+    against = table_of(comparison, "a-s1")
+    assert against["baseline"] == "a-s{0,1,2}"
+    assert [group["difference"] and group["difference"]["value"] for group in against["groups"]] == [0.2, 0.08, None]
+    assert not any("flatter" in note for note in against["notes"])
 
 
 def test_environments_and_configs_are_kept_once():

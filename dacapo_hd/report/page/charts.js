@@ -21,7 +21,7 @@ function curves() {
   const panels = parts.map((part) => ({ title: `${part} loss`, log: true, of: (run) => run.losses[part] }));
   if (DATA.runs.some((run) => run.scores)) {
     const unit = DATA.score.unit && `, ${DATA.score.unit}`;
-    panels.unshift({ title: `validation: ${DATA.score.name}${unit} (${better} is better)`, dots: true, of: (run) => run.scores });
+    panels.unshift({ title: `selection crops: ${DATA.score.name}${unit} (${better} is better)`, dots: true, of: (run) => run.scores });
   }
   if (!panels.length) {
     add("curves", make("p", { class: "soft" }, "No run has statistics or scores yet."));
@@ -37,7 +37,8 @@ function curves() {
     redraw();
   };
   add("curves",
-    make("p", { class: "soft" }, "Losses are means over spans of iterations, with the least and the greatest value around them; scores are those of each iteration's best segmenter."),
+    make("p", { class: "soft" }, "Losses are means over spans of iterations, with the least and the greatest value around them; scores are those of each iteration's best segmenter on the selection crops",
+      DATA.runs.some((run) => run.scores?.mark) ? ", with a diamond for the best of all on the test crops." : "."),
     DATA.runs.length > 1 ? make("div", { class: "controls" },
       make("button", { class: "plain", type: "button", onclick: all(true) }, "Show all"),
       make("button", { class: "plain", type: "button", onclick: all(false) }, "Hide all")) : null,
@@ -65,8 +66,9 @@ function chart(panel, runs, style) {
     svg.append(draw("text", { x: BOX.width / 2, y: BOX.height / 2, "text-anchor": "middle" }, "nothing to show"));
     return figure;
   }
+  const marks = shown.map(({ curve }) => curve.mark?.[1]).filter((value) => value !== undefined);
   const x = linear(extent(shown.flatMap(({ curve }) => curve.iterations), 0), [BOX.left, BOX.width - BOX.right]);
-  const y = vertical(panel, shown.flatMap(({ curve }) => curve.mean).filter((value) => value !== null));
+  const y = vertical(panel, shown.flatMap(({ curve }) => curve.mean).filter((value) => value !== null).concat(marks));
   axes(svg, x, y);
   const paths = shown.map(({ run, curve }) => ({ run, curve, nodes: lineOf(curve, x, y, style.get(run.name), panel, shown.length) }));
   paths.forEach(({ nodes }) => svg.append(...nodes.bands));
@@ -143,7 +145,9 @@ function lineOf(curve, x, y, style, panel, count) {
   const dots = alone.map((one) => draw("circle", { cx: one.at, cy: clamp(one.value), r: count > 12 ? 2 : 3, fill: style.stroke }));
   const bands = curve.low && count <= 12 ? parts.map((part) => draw("polygon", { class: "band", fill: style.stroke, points:
     [...part.map((one) => xy(one.at, curve.high[one.n])), ...part.toReversed().map((one) => xy(one.at, curve.low[one.n]))].join(" ") })) : [];
-  return { lines: [...lines, ...dots], bands };
+  const [at, value] = curve.mark ? [x(curve.mark[0]), clamp(curve.mark[1])] : [];
+  const diamond = curve.mark ? [draw("path", { class: "diamond", fill: style.stroke, d: `M${at} ${value - 6}l6 6l-6 6l-6 -6z` })] : [];
+  return { lines: [...lines, ...dots, ...diamond], bands };
 }
 
 function point(event, svg, paths, x, y) {

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.evaluation.selection import best
+from dacapo_hd.report import curves
+from dacapo_hd.report.curves import LOSS_PREFIX
 from dacapo_hd.report.page.plain import short, shorts
-from dacapo_hd.report.plots import LOSS_PREFIX
 from dacapo_hd.stores.rows import ScoreRow, StatRow
 
 POINTS = 160
@@ -49,13 +49,12 @@ def _binned(iterations: NDArray[np.int64], values: NDArray[np.float64], points: 
 
 
 def score_curve(rows: Sequence[ScoreRow], score: str) -> Curve | None:
-    """Return the mean over crops and classes of each iteration's best segmenter; None if there is nothing to show."""
-    by_iteration: dict[int, list[ScoreRow]] = {}
-    for row in rows:
-        if row.score == score and row.part == "validate":
-            by_iteration.setdefault(row.iteration, []).append(row)
-    found = [(iteration, best(by_iteration[iteration], score)) for iteration in sorted(by_iteration)]
-    known = [(iteration, one.value) for iteration, one in found if one is not None]
-    if not known:
+    """Return what `report.curves.score_curve` finds; None if there is nothing to show."""
+    found = curves.score_curve(rows, score)
+    if found is None:
         return None
-    return {"iterations": [iteration for iteration, _ in known], "mean": [short(value) for _, value in known]}
+    return {
+        "iterations": [int(iteration) for iteration in found.iterations],
+        "mean": shorts(found.values),
+        "mark": [found.mark[0], short(found.mark[1])] if found.mark else None,
+    }

@@ -33,12 +33,14 @@ MAX_BYTES = 5_000_000
 class Options:
     """What a report holds. `slices_of`: whose best and worst crop is shown, by default that of the first run.
 
-    `device` replaces the runs' own.
+    `device` replaces the runs' own. `baseline` is the run whose group the others are compared with, by default the
+    best.
     """
 
     title: str = "Runs"
     slices: bool = True
     slices_of: tuple[str, ...] = ()
+    baseline: str | None = None
     max_bytes: int = MAX_BYTES
     device: str | None = None
     command: tuple[str, ...] = ()
@@ -103,7 +105,7 @@ def _document(
             "higher_is_better": score.higher_is_better,
             "description": score.description,
         },
-        "table": table_of(comparison),
+        "table": table_of(comparison, options.baseline),
         "runs": [
             _run(store, record, rows[record.name], score.name, environment, texts_of)
             for record, environment, texts_of in zip(ordered, environment_of, text_of, strict=True)

@@ -45,6 +45,28 @@ function sortable(caption, columns, rows) {
 const text = (label, value, more) => ({ label, value, ...more });
 const numeric = (label, value, more) => ({ label, value, number: true, text: (row) => number(value(row)), first: -1, ...more });
 
+const spread = (found) => found && `${withUnit(found.mean)}${found.deviation === null ? "" : ` ± ${number(found.deviation, 2)}`}`;
+const signed = (value) => (value > 0 ? `+${number(value, 3)}` : number(value, 3));
+
+function groupsTable() {
+  const { score, table } = DATA;
+  if (table.groups.length < 2 && table.rows.length < 2) return null;
+  const better = score.higher_is_better ? -1 : 1;
+  const classes = [...new Set(table.groups.flatMap((group) => Object.keys(group.classes)))];
+  const columns = [
+    text("config", (group) => group.name),
+    numeric(`${score.name} ± sd`, (group) => group.mean, { first: better, text: (group) => spread(group.mean === null ? null : group), title: "mean and sample standard deviation over seeds" }),
+    text("seeds x crops", (group) => group.counts),
+    ...(table.groups.length < 2 ? [] : [
+      numeric("difference", (group) => group.difference?.value ?? null, { first: better, title: `from ${table.baseline}`, text: (group) => group.difference && signed(group.difference.value) }),
+      numeric("95 % interval", (group) => group.difference?.interval?.[0] ?? null, { text: (group) => group.difference?.interval && group.difference.interval.map(signed).join(" to ") }),
+      text("compared", (group) => group.difference?.verdict ?? null, { text: (group) => (group.name === table.baseline ? "the baseline" : group.difference?.verdict) }),
+    ]),
+    ...(classes.length > 1 ? classes.map((name) => numeric(name, (group) => group.classes[name]?.mean ?? null, { first: better, text: (group) => spread(group.classes[name]) })) : []),
+  ];
+  return [sortable("Configs over their seeds", columns, table.groups), make("h3", { class: "sub" }, "Single runs")];
+}
+
 function runsTable() {
   const { score, table } = DATA;
   const better = score.higher_is_better ? -1 : 1;
@@ -57,13 +79,13 @@ function runsTable() {
     numeric("iteration", (row) => row.iteration, { text: (row) => row.iteration?.toLocaleString("en") }),
     numeric("trained", (row) => runs.get(row.name).iterations, { title: "iterations done, and how many the run is to have", text: (row) => progressOf(runs.get(row.name)) }),
     text("segmenter", (row) => row.segmenter),
-    numeric("crops", (row) => row.crops),
+    text("crops", (row) => row.crops),
     numeric("seeds", (row) => row.seeds, { title: "reported runs with a value that differ by the seed alone" }),
   ];
   add("runs",
     make("p", { class: "soft" }, `By ${score.name}${score.unit && ` (${score.unit})`}, ${score.higher_is_better ? "higher" : "lower"} is better: ${score.description}. `,
-      "Each run by its best iteration and segmenter on the crops for selection."),
-    sortable("Runs", columns, table.rows), notes(table));
+      "Each run by its best iteration and segmenter, chosen on the selection crops."),
+    groupsTable(), sortable("Runs", columns, table.rows), notes(table));
 }
 
 function progressOf(run) {
