@@ -18,7 +18,8 @@ function sortable(caption, columns, rows) {
 
   function cell(column, row, n) {
     const text = column.text ? column.text(row) : column.value(row);
-    const attributes = { class: column.number && "number", ...(column.hint && { title: column.hint(row) }) };
+    const brief = typeof text === "string" && text.length <= 30 && "brief";
+    const attributes = { class: column.number ? "number" : brief, ...(column.hint && { title: column.hint(row) }) };
     return n === 0 ? make("th", { scope: "row", ...attributes }, text ?? "–") : make("td", attributes, text ?? "–");
   }
 
