@@ -14,11 +14,14 @@ from PIL import Image
 from dacapo_hd.inference import load_network, make_predictor, open_scored
 from dacapo_hd.labels.block import PRESENT, UNKNOWN
 from dacapo_hd.manager import RunManager
+from dacapo_hd.report.page.assembly import render
+from dacapo_hd.report.page.plain import to_json
 from dacapo_hd.report.page.sections import capture
 from dacapo_hd.segmentation.masks import Threshold
 from dacapo_hd.stores import FileStore
 
 RIGHT_RGB = (0, 158, 115)
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +103,7 @@ def test_sections_with_annotations_come_first(validated, trained_once):
     assert all((one.marks < 4).any(axis=(1, 2)).all() for one in shown.classes)
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium: apt-get install chromium")
+@needs_browser
 def test_a_browser_shows_the_slices_and_the_slider_moves_them(trained, validated, dacapo_hd, here):
     assert dacapo_hd("report", "report.html", "--quiet")[0] == 0
     _, _, truth = validated
@@ -134,6 +137,25 @@ def test_a_browser_shows_the_slices_and_the_slider_moves_them(trained, validated
         assert 1280 <= picture.width <= 1300 and picture.height > 1500
         assert len(picture.getcolors(1 << 20)) > 500
         assert page.complaints == [] and page.requests == [(here / "report.html").as_uri()]
+
+
+@needs_browser
+def test_one_section_has_no_slider_and_pixels_have_their_shape(trained, dacapo_hd, here):
+    assert dacapo_hd("report", "report.html", "--quiet")[0] == 0
+    found = document(here / "report.html")
+    sections = found["slices"]["shown"][0]["sections"]
+    layers = [sections, *sections["classes"]]
+    for layer in layers:
+        layer.update({key: value[:1] for key, value in layer.items() if isinstance(value, list) and len(value) == 8})
+    sections |= {"of": 1, "pixel_nm": [40.0, 10.0]}
+    (here / "flat.html").write_text(render("flat", to_json(found)))
+    with browsing(here) as page:
+        page.open(here / "flat.html")
+        page.until(drawn(0))
+        assert page.run('document.querySelector("input[aria-label=section]")') is None
+        _, _, width, height = page.box('document.querySelector(".view")')
+        assert height / width == pytest.approx(4, rel=0.01)
+        assert page.complaints == []
 
 
 # through a canvas that is made for reading, because reading a drawn one makes the browser complain

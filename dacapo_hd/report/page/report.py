@@ -10,6 +10,7 @@ from typing import Any
 import attrs
 
 from dacapo_hd.errors import UserError
+from dacapo_hd.evaluation.scores import Score
 from dacapo_hd.evaluation.selection import Best
 from dacapo_hd.provenance import provenance
 from dacapo_hd.report.compare import Comparison, compare, segmenter_label
@@ -18,7 +19,7 @@ from dacapo_hd.report.page.cells import Cells, best_and_worst, cells_of, heat_ma
 from dacapo_hd.report.page.comparison import table_of
 from dacapo_hd.report.page.curves import loss_curves, score_curve
 from dacapo_hd.report.page.encoding import encode_all
-from dacapo_hd.report.page.plain import to_json, without_secrets
+from dacapo_hd.report.page.plain import short, to_json, without_secrets
 from dacapo_hd.report.page.provenance import configs, environments
 from dacapo_hd.report.page.viewers import Shown, show
 from dacapo_hd.stores.base import Store, git_sha
@@ -97,14 +98,7 @@ def _document(
         "made_with": provenance(options.command),
         "git_sha": git_sha(),
         "store": str(store),
-        "score": {
-            "name": score.name,
-            "unit": score.unit,
-            "low": score.low,
-            "high": score.high if score.high != float("inf") else None,
-            "higher_is_better": score.higher_is_better,
-            "description": score.description,
-        },
+        "score": _score(score),
         "table": table_of(comparison, options.baseline),
         "runs": [
             _run(store, record, rows[record.name], score.name, environment, texts_of)
@@ -114,6 +108,17 @@ def _document(
         "environments": environment_list,
         "texts": texts,
         "slices": {"problem": "", "fidelity": None, "shown": []},
+    }
+
+
+def _score(score: Score) -> dict[str, Any]:
+    return {
+        "name": score.name,
+        "unit": score.unit,
+        "low": score.low,
+        "high": short(score.high),
+        "higher_is_better": score.higher_is_better,
+        "description": score.description,
     }
 
 
