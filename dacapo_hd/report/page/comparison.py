@@ -7,7 +7,7 @@ from typing import Any
 
 from dacapo_hd.evaluation.statistics import Summary
 from dacapo_hd.report.compare import PART_NAMES, ComparedGroup, ComparedRun, Comparison
-from dacapo_hd.report.differences import ComparedPair, compare_pairs, counts, crops_text, pair_notes
+from dacapo_hd.report.differences import ComparedPair, compare_pairs, counts, pair_notes
 from dacapo_hd.report.page.plain import short, shorts
 
 
@@ -40,11 +40,16 @@ def _group(group: ComparedGroup, pair: ComparedPair | None) -> dict[str, Any]:
         "runs": [run.name for run in group.runs],
         "mean": short(group.summary.mean) if group.summary else None,
         "deviation": short(group.summary.deviation) if group.summary else None,
-        "counts": crops_text(group),
+        "counts": _counts(group),
         "classes": {name: _summary(found) for name, found in group.per_class.items()},
         "differing": dict(group.differing),
         "difference": _difference(pair) if pair else None,
     }
+
+
+def _counts(group: ComparedGroup) -> str:
+    seeds, crops = (len(group.summary.seeds), len(group.summary.crops)) if group.summary else (0, 0)
+    return f"{seeds} x {crops} {PART_NAMES[group.part]}"
 
 
 def _summary(found: Summary) -> Mapping[str, float | None]:
