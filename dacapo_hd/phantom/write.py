@@ -62,11 +62,13 @@ def write_phantom_dataset(
     test: Sequence[PhantomCrop] = (),
     overwrite: bool = False,
 ) -> Path:
-    """Write `path/{train,validate,test}/crop_<n>/` and `path/scheme.yaml`; return the path of the scheme file."""
+    """Write `path/{train,validate}/crop_<n>/`, `path/test/test_<n>/` and `path/scheme.yaml`; return the scheme's path."""
     root = Path(path)
     for part, crops in (("train", train), ("validate", validate), ("test", test)):
         for number, crop in enumerate(crops):
-            write_phantom(root / part / f"crop_{number}", crop.phantom, crop.annotation, overwrite)
+            # scores are kept by the names of crops: those of validation and test must differ
+            name = f"test_{number}" if part == "test" else f"crop_{number}"
+            write_phantom(root / part / name, crop.phantom, crop.annotation, overwrite)
     return write_scheme(root)
 
 

@@ -39,7 +39,7 @@ def run(command: str) -> None:
 
 def draw_section(best: str) -> Path:
     """Draw the section of the test crop with the most mitochondria."""
-    test = Path(DATA) / "test" / "crop_0"
+    test = Path(DATA) / "test" / "test_0"
     labels = ClassArrays({name: ArrayRef(str(test / "labels" / name)) for name in CLASSES})
     section = int(np.argmax((open_volume(str(test / "labels" / "mito")).read() == 1).sum((1, 2))))
     rows = read_slices(test / "raw", [labels], f"{OUT}/{best}.zarr", CLASSES, section)
@@ -56,6 +56,7 @@ if __name__ == "__main__":
     run(f"train {SWEEP} {STORE}")
     run(f"compare {STORE} --per-class")
     winner = RunManager(open_store(f"{OUT}/runs")).compare().runs[0].name
-    run(f"apply {winner} {DATA}/test/crop_0/raw {OUT}/{winner}.zarr {STORE}")
+    run(f"apply {winner} {DATA}/test/test_0/raw {OUT}/{winner}.zarr {STORE}")
     run(f"plot {OUT}/training.png {STORE}")
+    run(f"report {OUT}/report.html {STORE}")
     print(f"{draw_section(winner)}\n{time.monotonic() - started:.0f} s in all")

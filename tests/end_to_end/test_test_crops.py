@@ -18,9 +18,6 @@ def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "phantom.zarr"
     crops = ["train", "validate", "test", "test"]
     write_phantoms(folder, (2, 64, 64), (8.0, 8.0, 8.0), seed=3, crops=crops)
-    # one name in both parts would be an error
-    for number in (0, 1):
-        (folder / "test" / f"crop_{number}").rename(folder / "test" / f"held_out_{number}")
     return folder
 
 
@@ -45,7 +42,7 @@ def test_they_are_scored_where_a_score_is_best(train, tmp_path):
     rows = store.scores("tiny")
     tested = {(row.iteration, row.crop) for row in rows if row.part == "test"}
     iterations = {found.iteration for score in {row.score for row in rows} if (found := best(rows, score))}
-    assert tested == {(iteration, f"held_out_{number}") for iteration in iterations for number in (0, 1)}
+    assert tested == {(iteration, f"test_{number}") for iteration in iterations for number in (0, 1)}
     assert {row.crop for row in rows if row.part == "validate"} == {"crop_0"}
     for score in ("dice", "voi"):
         # whatever the test crops say
@@ -80,4 +77,4 @@ def test_validate_scores_both_parts_of_an_iteration(train, tmp_path, capsys):
     with pytest.raises(SystemExit) as end:
         main(["validate", "tiny", "--iteration", "6", "--store", str(tmp_path / "runs"), "--quiet"])
     assert end.value.code == 0
-    assert "held_out_1 (test)" in capsys.readouterr().out
+    assert "test_1 (test)" in capsys.readouterr().out

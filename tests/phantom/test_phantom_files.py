@@ -79,7 +79,7 @@ def test_dataset_follows_the_folder_convention(tmp_path: Path) -> None:
     np.testing.assert_array_equal(mito, np.where(nucleus == PRESENT, ABSENT, UNKNOWN))
     (validate,) = split.open("validate", ("nuc", "mito"))
     assert (validate.read_labels(validate.label_grid.roi).code != UNKNOWN).all()
-    assert (tmp_path / "d.zarr/test/crop_0/raw").is_dir()
+    assert (tmp_path / "d.zarr/test/test_0/raw").is_dir()
 
 
 def test_options_make_crops_with_rising_seeds(tmp_path: Path) -> None:
