@@ -62,7 +62,7 @@ def write_phantom_dataset(
     test: Sequence[PhantomCrop] = (),
     overwrite: bool = False,
 ) -> Path:
-    """Write `path/{train,validate}/crop_<n>/`, `path/test/test_<n>/` and `path/scheme.yaml`; return the scheme's path."""
+    """Write `path/{train,validate}/crop_<n>/`, `path/test/test_<n>/` and `path/scheme.yaml`; return the latter."""
     root = Path(path)
     for part, crops in (("train", train), ("validate", validate), ("test", test)):
         for number, crop in enumerate(crops):
