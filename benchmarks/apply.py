@@ -1,58 +1,74 @@
-"""Apply: `predict` from Zarr to Zarr next to the bare network on the same blocks, on one thread.
+"""Apply: next to the bare network on the same blocks; peak memory by the size of the input; the engine; two workers.
 
-The 3D network is the one with which the reference DaCapo was measured (92^3 -> 52^3 valid, 8 feature maps, x 3 per
-level, two levels); the reference predicted 0.145 Mvox/s of a 128^3 volume in 8 blocks on another machine, where the
-bare network alone made 0.46 Mvox/s. Both sides of each ratio run in turn. Ratios are in wall time (medians) and in
-processor time of all threads (least), which other work on the machine disturbs less and which hides no overlap.
+`forward` compares the prediction of `apply` (from Zarr to Zarr, with the engine and its record) with the bare network
+on inputs of the same shapes, and shows what the whole command adds: segmentation, object table, pyramids. The 3D
+network is the one with which the reference DaCapo was measured (92^3 -> 52^3 valid, 8 feature maps, x 3 per level, two
+levels); the reference predicted 0.145 Mvox/s of a 128^3 volume in 8 blocks on another machine, where the bare network
+alone made 0.46 Mvox/s. Both sides of each ratio run in turn. Ratios are in wall time (medians) and in processor time of
+all threads (least), which other work on the machine disturbs less and which hides no overlap.
+
+`memory` applies a tiny trained network to 256^3, 512^3 and 1024^3 voxels (a phantom, mirrored until it is large enough)
+in processes of their own, with the same `--memory`; it needs up to 5 GB of disk. `engine` runs blocks in which nothing
+is done. `workers` predicts with one and with two worker processes of one thread each.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import resource
+import shutil
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
+from typing import Any
 
 import attrs
 import numpy as np
 import torch
+import yaml
 
-from dacapo_hd.architectures import UNet
+from dacapo_hd.application.network import RunNetwork
+from dacapo_hd.architectures import Architecture, UNet
 from dacapo_hd.architectures.network import Network
-from dacapo_hd.arrays import Volume, create_volume
+from dacapo_hd.arrays import Volume, create_volume, open_volume
+from dacapo_hd.blockwise import Block, BlockFunction, BlockGrid, BlockWork, Compute, Local, run_blocks
+from dacapo_hd.config import structure, unstructure
 from dacapo_hd.geometry import Grid
-from dacapo_hd.prediction import Predictor, create_prediction, predict
-from dacapo_hd.tasks import HotDistance
+from dacapo_hd.manager import RunManager, record_of
+from dacapo_hd.phantom.phantom import Phantom, make
+from dacapo_hd.prediction import create_prediction
+from dacapo_hd.prediction.blocks import aligned_outwards
+from dacapo_hd.prediction.plan import Plan
+from dacapo_hd.prediction.work import PredictWork
+from dacapo_hd.run import Run
+from dacapo_hd.stores import FileStore
+from dacapo_hd.training.checkpoint import Checkpoints
 
-TASK = HotDistance(classes=("mito", "membrane"))
+CLASSES = ["mito", "membrane"]
 REFERENCE = UNet(input_shape_vx=(92, 92, 92), num_fmaps=8, fmap_inc_factor=3)
 PLANES = UNet(input_shape_vx=(1, 252, 252), dims=2, num_fmaps=12, downsample_factors=((1, 2, 2),) * 3)
+VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
 RANGE = (0.0, 255.0)
+MEMORY_BYTES = 2e9
+SEGMENTER = "{type: ConnectedComponents, quantity: distance, threshold: 0.0, min_size_vx: 100}"
 
 
-@attrs.frozen(eq=False)
-class Shapes:
-    """A predictor that records what it is given and how much it returns."""
-
-    predictor: Predictor
-    inputs: list[tuple[int, ...]] = attrs.field(factory=list)
-    outputs: list[int] = attrs.field(factory=list)
-
-    def __call__(self, raw: np.ndarray) -> np.ndarray:
-        found = self.predictor(raw)
-        self.inputs.append(raw.shape)
-        self.outputs.append(found[0].size)
-        return found
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self.predictor, name)
+def run_of(architecture: Architecture, raw: Path) -> Run:
+    task = {"type": "HotDistance", "classes": CLASSES}
+    datasplit = {"type": "Crops", "train": [{"name": "a", "raw": str(raw), "labels": []}]}
+    parts = {"architecture": unstructure(architecture), "task": task, "datasplit": datasplit}
+    return structure({"name": "bench", **parts, "trainer": {"device": "cpu"}}, Run)
 
 
 def volume_on_disk(folder: Path, shape: tuple[int, ...]) -> Volume:
     """Make noise in the way in which volumes are stored."""
-    grid = Grid.from_nm(shape, (8, 8, 8))
+    grid = Grid.from_nm(shape, VOXEL_SIZE_NM)
     volume = create_volume(folder / "raw.zarr", grid, np.uint8)
     volume.write(grid.roi, np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8))
     return volume
@@ -65,49 +81,90 @@ class Seconds:
 
 
 def timed(function: Callable[[], object]) -> Seconds:
+    """Measure a call; processor time is that of this process with all threads."""
     wall, processor = time.perf_counter(), time.process_time()
     function()
     return Seconds(time.perf_counter() - wall, time.process_time() - processor)
 
 
-def report(
-    name: str, architecture: UNet, shape: tuple[int, ...], repeats: int, block_shape_vx: tuple[int, ...] | None = None
-) -> None:
-    """Compare `predict` with the bare network on the inputs of its blocks, and print the lines of one case."""
-    network = Network(architecture, TASK).eval()
-    predictor = Predictor(network, architecture, TASK)
-    with tempfile.TemporaryDirectory() as folder:
-        source = volume_on_disk(Path(folder), shape)
-        grid = source.grid
+@attrs.define(eq=False)
+class Case:
+    """A random network, a volume, and the blocks in which `apply` would predict it."""
 
-        def apply(wanted: Predictor | Shapes = predictor) -> None:
-            target = create_prediction(f"{folder}/prediction.zarr", grid, TASK, overwrite=True)
-            predict(wanted, source, target, grid.roi, RANGE, block_shape_vx)
+    folder: Path
+    architecture: Architecture
+    shape: tuple[int, ...]
+    block_shape_vx: tuple[int, ...] | None = None
 
-        recorded = Shapes(predictor)
-        apply(recorded)
-        images = [torch.rand(1, *raw) for raw in recorded.inputs]
+    def __attrs_post_init__(self) -> None:
+        self.source = volume_on_disk(self.folder, self.shape)
+        self.run = run_of(self.architecture, self.folder / "raw.zarr")
+        self.network = Network(self.architecture, self.run.task).eval()
+        self.loader = RunNetwork.of(self.run, 1, self.folder / "network.pt", "cpu")
+        self.loader.write(self.network.state_dict())
+        self.plan = Plan(self.architecture, self.run.task, self.source, self.source.grid.roi, MEMORY_BYTES)
+        self.blocks = self.plan.cut(self.block_shape_vx) if self.block_shape_vx else self.plan.grid()
 
-        def bare() -> None:
-            with torch.inference_mode():
-                for image in images:
-                    network(image)
+    def predict(self, compute: Compute | None = None) -> None:
+        """Do what `apply` does until everything is predicted."""
+        target = create_prediction(
+            self.folder / "prediction.zarr",
+            self.source.grid,
+            self.run.task,
+            overwrite=True,
+            chunk_shape_vx=self.plan.chunk_shape_vx(self.blocks),
+        )
+        work = PredictWork(self.loader, self.source, target, RANGE)
+        run_blocks(work, self.blocks, self.folder / "record", compute, fresh=True)
 
-        alone, whole = zip(*((timed(bare), timed(apply)) for _ in range(repeats)), strict=True)
-    wall = statistics.median(a.wall / b.wall for a, b in zip(alone, whole, strict=True))
-    processor = min(a.processor for a in alone) / min(b.processor for b in whole)
-    voxels = np.prod(shape)
-    print(f"{name}, predict / bare network on the same blocks, wall time: {wall:.2f} (goal >= 0.85)")
-    print(f"{name}, predict / bare network on the same blocks, processor time: {processor:.2f} (goal >= 0.85)")
-    print(f"{name}, predict: {voxels / 1e6 / statistics.median(b.wall for b in whole):.3f} Mvox/s (reference: 0.145)")
-    print(f"{name}, predict: {voxels / 1e6 / min(b.processor for b in whole):.3f} Mvox per processor second")
-    print(f"{name}, useful part of the computed voxels: {voxels / sum(recorded.outputs):.0%} (reference: 38%)")
-    print(f"{name}, blocks: {len(images)}")
+    def images(self) -> list[torch.Tensor]:
+        """Return noise of the shapes that the network gets."""
+        steps = self.plan.step_vx
+        shapes = [self.plan.input_shape_for(aligned_outwards(b.begin, b.end, steps)[1]) for b in self.blocks]
+        return [torch.rand(1, 1, *shape) for shape in shapes]
+
+    def store(self) -> RunManager:
+        """Store the network as a run that can be applied."""
+        store = FileStore(self.folder / "runs")
+        store.add_run(record_of(self.run))
+        data = {"voxel_size_nm": list(VOXEL_SIZE_NM), "intensity_range": list(RANGE), "dtype": "uint8"}
+        with store.lock(self.run.name):
+            Checkpoints(store, self.run.name).save(1, {"network": self.network.state_dict(), "data": data})
+        return RunManager(store)
 
 
-def report_training_shape(repeats: int) -> None:
+def forward(name: str, case: Case, repeats: int) -> None:
+    """Print the lines of one network."""
+    images, manager = case.images(), case.store()
+
+    def bare() -> None:
+        with torch.inference_mode():
+            for image in images:
+                case.network(image)
+
+    def whole() -> None:
+        options = {"iteration": "latest", "parameters": SEGMENTER, "memory": f"{MEMORY_BYTES:g}"}
+        output = case.folder / "out.zarr"
+        manager.apply("bench", str(case.folder / "raw.zarr"), str(output), overwrite=True, progress=False, **options)
+
+    # what is imported or compiled at the first call is not counted
+    bare(), case.predict(), whole()
+    rounds = [(timed(bare), timed(case.predict), timed(whole)) for _ in range(repeats)]
+    alone, predicted, applied = zip(*rounds, strict=True)
+    voxels = prod(case.shape) / 1e6
+    for words, found, goal in (("prediction", predicted, " (goal >= 0.9)"), ("whole command", applied, "")):
+        wall = statistics.median(a.wall / b.wall for a, b in zip(alone, found, strict=True))
+        processor = min(a.processor for a in alone) / min(b.processor for b in found)
+        print(f"{name}, {words}, speed over the bare network, wall time: {wall:.2f}{goal}")
+        print(f"{name}, {words}, speed over the bare network, processor time: {processor:.2f}{goal}")
+    print(f"{name}, prediction: {voxels / statistics.median(b.wall for b in predicted):.3f} Mvox/s (reference: 0.145)")
+    print(f"{name}, prediction: {voxels / min(b.processor for b in predicted):.3f} Mvox per processor second")
+    print(f"{name}, blocks: {len(images)}", flush=True)
+
+
+def training_shape(repeats: int) -> None:
     """Print the speed of the bare 3D network on inputs of the training shape, for comparing machines."""
-    network = Network(REFERENCE, TASK).eval()
+    network = Network(REFERENCE, run_of(REFERENCE, Path("raw.zarr")).task).eval()
     image = torch.rand(1, 1, *REFERENCE.input_shape_vx)
     with torch.inference_mode():
         times = [timed(lambda: network(image)) for _ in range(repeats + 1)][1:]
@@ -115,16 +172,146 @@ def report_training_shape(repeats: int) -> None:
     print(f"bare network, 92^3 inputs: {voxels / min(t.wall for t in times):.3f} Mvox/s of output (reference: 0.46)")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="two repeats instead of seven, a smaller 2D volume")
-    quick = parser.parse_args().quick
+def report_forward(quick: bool) -> None:
     torch.set_num_threads(1)
-    repeats = 2 if quick else 7
-    report_training_shape(2 * repeats)
-    report("3D", REFERENCE, (128, 128, 128), repeats)
-    report("3D in 8 blocks", REFERENCE, (128, 128, 128), repeats, (64, 64, 64))
-    report("2D", PLANES, (8 if quick else 32, 512, 512), repeats)
+    repeats = 2 if quick else 5
+    training_shape(2 * repeats)
+    cases: dict[str, tuple[Any, ...]] = {
+        "3D": (REFERENCE, (128, 128, 128)),
+        "3D in 8 blocks": (REFERENCE, (128, 128, 128), (64, 64, 64)),
+        "2D": (PLANES, (8 if quick else 32, 512, 512)),
+    }
+    for name, arguments in cases.items():
+        with tempfile.TemporaryDirectory() as folder:
+            forward(name, Case(Path(folder), *arguments), repeats)
+
+
+def command(folder: Path, *arguments: object) -> resource.struct_rusage:
+    """Run a command of dacapo_hd on one thread in a process of its own; returns what it used."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dacapo_hd", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+    )
+    _, status, used = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments)
+    return used
+
+
+TINY = {
+    "name": "tiny",
+    "task": {"type": "HotDistance", "classes": ["mito"], "scale_nm": 40},
+    "architecture": {"type": "UNet", "dims": 2, "input_shape_vx": [1, 124, 124], "num_fmaps": 4},
+    "datasplit": {"type": "Folder", "path": "small.zarr", "scheme": "small.zarr/scheme.yaml"},
+    "trainer": {"iterations": 200, "batch_size": 4, "workers": 0, "learning_rate": 0.01, "device": "cpu"},
+}
+TINY["architecture"]["downsample_factors"] = [[1, 2, 2]]  # type: ignore[index]
+
+
+def mirrored_phantom(path: Path, tile: np.ndarray, side: int) -> None:
+    """Write a phantom mirrored into neighbouring copies, slab by slab."""
+    grid = Grid.from_nm((side,) * 3, VOXEL_SIZE_NM)
+    volume, length = create_volume(path, grid, np.uint8, chunk_shape_vx=(128,) * 3), len(tile)
+    index = np.arange(side)
+    index = np.where(index // length % 2, length - 1 - index % length, index % length)
+    for z in range(0, side, 128):
+        slab = tile[np.ix_(index[z : z + 128], index, index)]
+        volume.write(grid.roi_of((z, 0, 0), slab.shape), slab)
+
+
+def report_memory(quick: bool, memory: str = "800MB") -> None:
+    sides = (128, 256) if quick else (256, 512, 1024)
+    peaks = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        crops = (*("--crop", "train"), *("--crop", "validate"))
+        command(folder, "phantom", "small.zarr", "--shape", "16,160,160", *crops)
+        (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+        command(folder, "train", "tiny.yaml", "--quiet")
+        tile = make(Phantom((min(sides),) * 3)).raw
+        for side in sides:
+            mirrored_phantom(folder / "raw.zarr", tile, side)
+            options = ("--memory", memory, "--parameters", SEGMENTER, "--iteration", "latest", "--quiet")
+            start = time.perf_counter()
+            used = command(folder, "apply", "tiny", "raw.zarr", "out.zarr", *options)
+            wall = time.perf_counter() - start
+            processor = used.ru_utime + used.ru_stime
+            peaks.append(used.ru_maxrss / 1024)
+            objects = len((folder / "out.zarr/segmentation/mito.csv").read_bytes().splitlines()) - 1
+            share = open_volume(folder / "out.zarr/segmentation/mito").read(Grid.from_nm((64,) * 3, (8,) * 3).roi) > 0
+            print(
+                f"peak memory, {side}^3, --memory {memory}: {peaks[-1]:.0f} MiB; {wall:.0f} s wall, {processor:.0f} s "
+                f"processor, {side**3 / 1e6 / processor:.2f} Mvox per processor second; {objects} objects, "
+                f"{share.mean():.0%} of a corner",
+                flush=True,
+            )
+            for output in ("raw.zarr", "out.zarr"):
+                shutil.rmtree(folder / output)
+    print(f"peak memory, {sides[-1]}^3 over {sides[0]}^3: {peaks[-1] / peaks[0]:.2f} (goal 0.9 to 1.1)", flush=True)
+
+
+@attrs.frozen
+class Nothing(BlockWork):
+    """Work that costs nothing, so that what remains is the engine."""
+
+    def identity(self) -> dict[str, Any]:
+        return {}
+
+    def open(self) -> BlockFunction:
+        return _Nothing()
+
+
+class _Nothing(BlockFunction):
+    def read(self, block: Block) -> int:
+        return block.number
+
+    def compute(self, block: Block, data: int) -> int:
+        return data
+
+    def write(self, block: Block, result: int) -> None:
+        pass
+
+
+def report_engine(quick: bool) -> None:
+    few, many = (BlockGrid.over((1, 1, n), (1, 1, 1)) for n in (10, 2000 if quick else 20000))
+    for workers in (1, 2):
+        walls = []
+        for grid in (few, many):
+            with tempfile.TemporaryDirectory() as folder:
+                walls.append(timed(lambda: run_blocks(Nothing(), grid, folder, Local(workers))).wall)  # noqa: B023
+        each = (walls[1] - walls[0]) / (len(many) - len(few))
+        print(f"engine, {workers} worker(s), per block: {each * 1e3:.3f} ms; to start: {walls[0]:.2f} s", flush=True)
+
+
+def report_workers(quick: bool) -> None:
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        case = Case(Path(folder), REFERENCE, (64 if quick else 192, 128, 128), (32, 64, 64))
+        case.predict()
+        rounds = [[timed(lambda n=n: case.predict(Local(n))).wall for n in (1, 2)] for _ in range(2 if quick else 3)]
+    ratios = [one / two for one, two in rounds]
+    print(f"2 workers over 1 worker, {len(case.blocks)} blocks: {max(ratios):.2f} x ({_all(ratios)})", flush=True)
+
+
+def _all(values: list[float]) -> str:
+    return ", ".join(f"{value:.2f}" for value in values)
+
+
+REPORTS = {"forward": report_forward, "engine": report_engine, "workers": report_workers, "memory": report_memory}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer repeats and smaller volumes")
+    parser.add_argument("--only", choices=REPORTS)
+    arguments = parser.parse_args()
+    for name, report in REPORTS.items():
+        if arguments.only in (None, name):
+            report(arguments.quick)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,10 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
 from dacapo_hd.arrays import MemoryVolume, Volume, create_volume, open_volume
+from dacapo_hd.evaluation.marks import mark_truth
 from dacapo_hd.evaluation.overlap import Overlap
 from dacapo_hd.geometry import Grid
+from dacapo_hd.labels.block import ABSENT, PRESENT
 from dacapo_hd.phantom.phantom import Phantom, make
 from dacapo_hd.prediction.stored import ATTRIBUTE, read_prediction
 from dacapo_hd.segmentation import ConnectedComponents, InstanceSegmenter, Prediction, Segmenter, Watershed
@@ -103,6 +105,7 @@ def agreement(name: str, instances: NDArray[np.integer]) -> None:
     prediction = prediction_from(instances, 6)
     watershed = Watershed("distance", 0.7, 0.0, halo_vx=HALO_VX)
     one = watershed.segment(read_prediction(prediction)).labels["object"]
+    marks = mark_truth(np.where(one > 0, PRESENT, ABSENT).astype(np.uint8))
     methods: dict[str, Segmenter] = {
         f"halo {HALO_VX}": watershed,
         f"halo {HALO_VX // 2}": attrs.evolve(watershed, halo_vx=HALO_VX // 2),
@@ -113,8 +116,8 @@ def agreement(name: str, instances: NDArray[np.integer]) -> None:
         blocks = [-(-n // parts) for n in instances.shape]
         errors = []
         for words, segmenter in methods.items():
-            found = segmented(prediction, segmenter, blocks).astype(np.uint32)
-            error = Overlap.count(one, found).adapted_rand_error()
+            found = segmented(prediction, segmenter, blocks)
+            error = Overlap.count(marks, one, found, one.size).scores()["adapted_rand_error"]
             errors.append(f"{words} {error:.1e} ({int(found.max())} objects)")
         print(
             f"{name} {instances.shape}, {parts**3} blocks, one block {one.max()} objects: {', '.join(errors)}",

@@ -18,7 +18,7 @@ from dacapo_hd.arrays import ArrayRef, Volume, create_volume, fill_pyramid, open
 from dacapo_hd.arrays.levels import level_grids
 from dacapo_hd.blockwise import Compute, run_blocks
 from dacapo_hd.prediction.flips import require_undirected
-from dacapo_hd.prediction.plan import CHUNK_VX, Plan
+from dacapo_hd.prediction.plan import BASE_BYTES, CHUNK_VX, Plan
 from dacapo_hd.prediction.stored import create_prediction
 from dacapo_hd.prediction.work import PredictWork
 from dacapo_hd.stitching import segment_volume
@@ -172,7 +172,8 @@ class Application:
         request, low_high = self.request, tuple(self.decision.trained["intensity_range"])
         source = self._source()
         mask = None if request.mask is None else open_mask(request.mask, source)
-        work = PredictWork(self._network(), source, prediction, low_high, request.flips, request.skip_empty, mask)
+        options = (request.flips, request.skip_empty, mask, self._plan().cache_bytes(self.decision.blocks))
+        work = PredictWork(self._network(), source, prediction, low_high, *options)
         name = f"predict {self.run.name}@{self.decision.iteration}"
         run_blocks(work, self.decision.blocks, self.place.hidden / "predict", self.compute, name, self.progress)
 
@@ -184,7 +185,8 @@ class Application:
             self.place.folder / "segmentation",
             record,
             compute=self.compute,
-            memory_bytes=self.decision.memory_bytes,
+            # the worker that has predicted holds torch still
+            memory_bytes=self.decision.memory_bytes - BASE_BYTES,
             create=partial(create_volume, levels=None, downsampling="mode"),
             zarr_format=self.request.zarr_format,
             attributes={**self._provenance(), "segmenter": self.decision.segmenter.label},

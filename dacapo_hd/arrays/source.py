@@ -38,6 +38,13 @@ class Source(ABC):
     def read(self, region: Region) -> NDArray[Any]:
         """Return a new C-contiguous array in the machine's byte order."""
 
+    def cached(self, cache_bytes: int) -> Source:
+        """Return the same array, of which up to so many decoded bytes are kept for reading them again.
+
+        Nobody may write to it meanwhile. Files that are read as a whole are left as they are.
+        """
+        return self
+
     def write(self, region: Region, data: NDArray[Any]) -> None:
         raise ValueError("this format can only be read; `dacapo-hd convert` makes an OME-Zarr of it")
 
@@ -62,12 +69,15 @@ class StoreSource(Source):
     `axes` names the stored axes in their order ("t", "c", "z", "y", "x"); a missing z is inserted, t is dropped.
     """
 
-    def __init__(self, place: Place, format: str, axes: tuple[str, ...]) -> None:
-        self.place, self.format, self.axes = place, format, axes
+    def __init__(self, place: Place, format: str, axes: tuple[str, ...], cache_bytes: int = 0) -> None:
+        self.place, self.format, self.axes, self.cache_bytes = place, format, axes, cache_bytes
         self.handle = PerProcess(self._open)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return StoreSource, (self.place, self.format, self.axes)
+        return StoreSource, (self.place, self.format, self.axes, self.cache_bytes)
+
+    def cached(self, cache_bytes: int) -> StoreSource:
+        return StoreSource(self.place, self.format, self.axes, cache_bytes)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -87,7 +97,15 @@ class StoreSource(Source):
 
     def _open(self) -> Any:
         ts = tensorstore()
-        spec = {"driver": DRIVERS[self.format], "kvstore": kvstore(self.place), "context": retries(8, 10)}
+        spec: dict[str, Any] = {
+            "driver": DRIVERS[self.format],
+            "kvstore": kvstore(self.place),
+            "context": retries(8, 10),
+        }
+        if self.cache_bytes:
+            spec["context"]["cache_pool"] = {"total_bytes_limit": self.cache_bytes}
+            # what is kept would be asked for again otherwise, to see whether it has changed
+            spec["recheck_cached_data"] = "open"
         if self.format == "N5":
             spec.update(_n5_metadata(self.place))
         handle, axes = ts.open(spec).result(), self.axes

@@ -59,6 +59,13 @@ class Volume(ABC):
         """
         return self._read(self._region(self.grid.roi if roi is None else roi))
 
+    def cached(self, cache_bytes: int) -> Volume:
+        """Return the same volume, of which up to so many decoded bytes are kept for reading them again.
+
+        Nobody may write to it meanwhile.
+        """
+        return self
+
     def write(self, roi: Roi, data: NDArray[Any]) -> None:
         """Write the voxels of an ROI (femtometres).
 
@@ -122,6 +129,9 @@ class StoredVolume(Volume):
     @property
     def chunk_shape_vx(self) -> tuple[int, ...]:
         return self.source.chunk_shape_vx
+
+    def cached(self, cache_bytes: int) -> StoredVolume:
+        return attrs.evolve(self, source=self.source.cached(cache_bytes))
 
     def _read(self, region: tuple[slice, ...]) -> NDArray[Any]:
         try:

@@ -22,6 +22,9 @@ CHUNK_VX = 64
 # Python, torch and tensorstore without data; measured
 BASE_BYTES = 0.5e9
 GIGABYTE = 1e9
+# of the memory that blocks may take, at most this part is for raw data that is read again
+CACHED_PART = 1 / 8
+BLOCKS_CACHED = 2
 
 
 @attrs.frozen
@@ -42,7 +45,7 @@ class Plan(InferenceShapes):
         """Return the blocks in voxels of the source; UserError if the smallest takes more memory than there is."""
         if not self.architecture.block_independent:
             return self.cut(self.output_shape_vx(self.architecture.input_shape_vx))
-        voxels = (self.memory_bytes - self._fixed_bytes()) / self._bytes_per_voxel()
+        voxels = (1 - CACHED_PART) * self._free_bytes() / self._bytes_per_voxel()
         grid = self.cut(self._layout().largest_block(self._largest_input, voxels))
         needed = self.worker_bytes(grid)
         if needed > self.memory_bytes:
@@ -65,7 +68,17 @@ class Plan(InferenceShapes):
         """Estimate the memory of a worker, a little generously."""
         largest = tuple(min(n, e - b) for n, b, e in zip(grid.length, grid.begin, grid.end, strict=True))
         padded = [-(-size // step) * step for size, step in zip(largest, self.step_vx, strict=True)]
-        return self._fixed_bytes() + prod(self._largest_input(padded)) * self._bytes_per_voxel()
+        block = prod(self._largest_input(padded)) * self._bytes_per_voxel()
+        return self._fixed_bytes() + block + self.cache_bytes(grid)
+
+    def cache_bytes(self, grid: BlockGrid) -> int:
+        """Return how much of what it has read a worker keeps: the chunks that two blocks want, if that is not much."""
+        padded = [-(-size // step) * step for size, step in zip(grid.length, self.step_vx, strict=True)]
+        axes = zip(self._largest_input(padded), self.source.chunk_shape_vx, self.source.grid.shape_vx, strict=True)
+        # an input that does not begin with a chunk reaches into one more
+        voxels = prod((-(-min(length, n) // chunk) + 1) * chunk for length, chunk, n in axes)
+        wanted = BLOCKS_CACHED * voxels * (self.source.channels or 1) * self.source.dtype.itemsize
+        return int(min(wanted, CACHED_PART * self._free_bytes()))
 
     def read_bytes(self, grid: BlockGrid) -> int:
         """Return how many bytes of raw data the blocks want, context included, before compression."""
@@ -85,6 +98,9 @@ class Plan(InferenceShapes):
         """Return the largest input for blocks of a shape: they need not begin where the network's voxels do."""
         steps = zip(output_shape, self._layout().begin, self.step_vx, strict=True)
         return self.input_shape_for([size + (step if begin % step else 0) for size, begin, step in steps])
+
+    def _free_bytes(self) -> float:
+        return max(0.0, self.memory_bytes - self._fixed_bytes())
 
     def _fixed_bytes(self) -> float:
         from dacapo_hd.architectures.sizes import parameter_count

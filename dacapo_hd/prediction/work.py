@@ -27,7 +27,10 @@ class PredictorLoader(ABC):
 
 @attrs.frozen(eq=False)
 class PredictWork(BlockWork):
-    """Predicts `source` into `target`; see `PredictFunction` for the options."""
+    """Predicts `source` into `target`; see `PredictFunction` for the options.
+
+    Each worker keeps `cache_bytes` of what it has read: neighbouring blocks share their context.
+    """
 
     loader: PredictorLoader
     source: Volume
@@ -36,6 +39,7 @@ class PredictWork(BlockWork):
     flips: bool = False
     skip_empty: bool = False
     mask: Volume | None = None
+    cache_bytes: int = 0
 
     def identity(self) -> dict[str, Any]:
         return {
@@ -52,5 +56,6 @@ class PredictWork(BlockWork):
 
     def open(self) -> PredictFunction:
         predictor = self.loader.load()
+        source = self.source.cached(self.cache_bytes) if self.cache_bytes else self.source
         options = (self.flips, self.skip_empty, self.mask)
-        return PredictFunction(predictor, self.source, self.target, self.intensity_range, *options)
+        return PredictFunction(predictor, source, self.target, self.intensity_range, *options)

@@ -89,6 +89,25 @@ def test_over_http(server, path):
     check(f"{server.url}/{path}")
 
 
+def test_what_is_cached_is_asked_for_once(server):
+    volume = open_volume(f"{server.url}/zarr2.zarr/a b")
+    chunks = {}
+    for name, opened in (("cached", volume.cached(10**6)), ("not", volume)):
+        before = len(server.requests)
+        for _ in range(3):
+            np.testing.assert_array_equal(opened.read(), DATA)
+        chunks[name] = [path for path in server.requests[before:] if path.endswith("s0/0/0/0")]
+    assert {name: len(found) for name, found in chunks.items()} == {"cached": 1, "not": 3}
+
+
+def test_a_sent_volume_caches_as_well(server):
+    volume = pickle.loads(pickle.dumps(open_volume(f"{server.url}/zarr3.zarr/a b").cached(10**6)))
+    before = len(server.requests)
+    for _ in range(3):
+        np.testing.assert_array_equal(volume.read(), DATA)
+    assert len([path for path in server.requests[before:] if "/c/" in path]) == 1
+
+
 def test_escaped_addresses_and_queries(server):
     volume = open_volume(f"{server.url}/zarr2.zarr/a%20b/?token=7")
     np.testing.assert_array_equal(volume.read(), DATA)

@@ -1,5 +1,6 @@
 """Runs blocks in a process that a test can kill: `drive.py FOLDER RECORD COMPUTE SECONDS`."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -13,6 +14,8 @@ SHAPE = (5, 7, 9)
 GRID = BlockGrid((0, 0, 0), SHAPE, (1, 3, 4), (0, 0, 2))
 
 if __name__ == "__main__":
+    # the shell that started the tests may have it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     folder, record, compute, seconds = sys.argv[1:]
     work = Sums(Path(folder), SHAPE, seconds=float(seconds))
     try:

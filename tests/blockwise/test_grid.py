@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dacapo_hd.blockwise import BlockGrid
+
+checked = settings(deadline=None, derandomize=True)
 
 BOXES = st.tuples(*[st.tuples(st.integers(-9, 9), st.integers(1, 12), st.integers(1, 9), st.integers(-9, 9))] * 3)
 
@@ -15,6 +17,7 @@ def grid_of(axes):
     return BlockGrid(begin, tuple(b + n for b, n in zip(begin, extent, strict=True)), length, origin)
 
 
+@checked
 @given(BOXES)
 def test_each_voxel_is_in_one_block(axes):
     grid = grid_of(axes)
@@ -26,6 +29,7 @@ def test_each_voxel_is_in_one_block(axes):
     assert grid.voxels == count.size
 
 
+@checked
 @given(BOXES)
 def test_cuts_lie_at_multiples_of_the_length_from_the_origin(axes):
     grid = grid_of(axes)
@@ -36,6 +40,7 @@ def test_cuts_lie_at_multiples_of_the_length_from_the_origin(axes):
                 assert (block.begin[axis] - grid.origin[axis]) % grid.length[axis] == 0
 
 
+@checked
 @given(BOXES)
 def test_blocks_are_numbered_in_c_order(axes):
     grid = grid_of(axes)

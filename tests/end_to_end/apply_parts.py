@@ -1,6 +1,7 @@
 """A run with a random network and a volume for it; `python apply_parts.py STORE OPTIONS` applies it in a process."""
 
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def files(folder):
 
 
 if __name__ == "__main__":
+    # the shell that started the tests may have it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     torch.set_num_threads(1)
     try:
         RunManager(FileStore(sys.argv[1])).apply("tiny", progress=False, **json.loads(sys.argv[2]))

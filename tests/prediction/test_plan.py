@@ -2,6 +2,7 @@
 
 from math import prod
 
+import attrs
 import numpy as np
 import pytest
 from test_predict import NETWORKS, every_network
@@ -45,6 +46,22 @@ def test_more_memory_gives_larger_blocks_within_it(architecture):
         assert plan.worker_bytes(grid) <= memory_bytes
         voxels.append(prod(grid.length))
     assert voxels == sorted(voxels) and voxels[0] < voxels[-1]
+
+
+@every_network
+def test_of_what_was_read_two_blocks_are_kept_but_an_eighth_of_the_memory_at_most(architecture):
+    large, small = (plan_of(architecture, (400, 900, 900), memory_bytes) for memory_bytes in (4e9, 0.5002e9))
+    source = attrs.evolve(large, source=Chunked(large.source.data, large.source.grid))
+    block = source.cut((64, 64, 64))
+    shape = source.input_shape_for([64 + 2 * step for step in source.step_vx])
+    # in whole chunks of 10 x 20 x 30, of which the first and the last are cut
+    most = 2 * prod(-(-n // c) * c + c for n, c in zip(shape, (10, 20, 30), strict=True))
+    assert 2 * 64**3 < source.cache_bytes(block) <= most
+    assert small.cache_bytes(small.cut((64, 64, 64))) <= 0.2e6 / 8
+
+
+class Chunked(MemoryVolume):
+    chunk_shape_vx = (10, 20, 30)
 
 
 def test_flips_take_memory():

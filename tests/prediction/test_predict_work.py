@@ -150,6 +150,23 @@ def test_the_engine_predicts_what_memory_does(workers, stored, tmp_path, make_pr
     assert (abs(read_prediction(target).data - exact.data) <= half_levels + 1e-6).all()
 
 
+def test_what_two_blocks_share_is_read_once(stored, tmp_path):
+    target = create_prediction(str(tmp_path / "p.zarr"), stored.grid, TwoRanges())
+    blocks = Plan(NETWORKS["valid"], TwoRanges(), stored, stored.grid.roi, 2e9).cut((20, 30, 8))
+    caching, reading = (
+        PredictWork(Seeded("valid"), stored, target, RANGE, cache_bytes=size).open() for size in (10**6, 0)
+    )
+    first, second = blocks.numbered(0), blocks.numbered(1)
+    expected = reading.read(second)[0]
+    caching.read(first), caching.read(second)
+    for file in (tmp_path / "raw.zarr" / "s0").rglob("[0-9]*"):
+        if file.is_file():
+            file.write_bytes(b"damaged")
+    np.testing.assert_array_equal(caching.read(second)[0], expected)
+    with pytest.raises(UserError, match="cannot read"):
+        reading.read(second)
+
+
 def test_another_network_or_option_is_refused(stored, tmp_path):
     target = create_prediction(str(tmp_path / "p.zarr"), stored.grid, TwoRanges())
     blocks = Plan(NETWORKS["valid"], TwoRanges(), stored, stored.grid.roi, 2e9).grid()
