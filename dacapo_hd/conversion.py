@@ -16,7 +16,16 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.arrays import ArrayRef, Downsampling, Volume, check_sections, create_volume, fill_pyramid, open_volume
+from dacapo_hd.arrays import (
+    ArrayRef,
+    Downsampling,
+    Volume,
+    check_sections,
+    create_volume,
+    fill_pyramid,
+    local_folder,
+    open_volume,
+)
 from dacapo_hd.blockwise import Block, BlockFunction, BlockGrid, BlockWork, Compute, run_blocks
 from dacapo_hd.errors import UserError
 
@@ -63,7 +72,7 @@ def convert(
     opened = ArrayRef(path, voxel_size_nm=voxel_size_nm, offset_nm=offset_nm).open()
     check_sections(opened)
     downsampling = _downsampling(opened, labels)
-    folder = Path(output).absolute()
+    folder = local_folder(output).absolute()
     _keep_source(opened, folder)
     settings = {
         "source": opened.path,

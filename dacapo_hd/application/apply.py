@@ -14,10 +14,11 @@ from dacapo_hd.application.estimate import Estimate
 from dacapo_hd.application.network import RunNetwork
 from dacapo_hd.application.output import Output
 from dacapo_hd.application.roi import parse_bytes, parse_roi
-from dacapo_hd.arrays import ArrayRef, Volume, create_volume, fill_pyramid, open_volume
+from dacapo_hd.arrays import ArrayRef, Volume, create_volume, fill_pyramid, local_folder, open_volume
 from dacapo_hd.arrays.levels import level_grids
 from dacapo_hd.blockwise import Compute, run_blocks
 from dacapo_hd.prediction.flips import require_undirected
+from dacapo_hd.prediction.inside import InsideMask
 from dacapo_hd.prediction.plan import BASE_BYTES, CHUNK_VX, Plan
 from dacapo_hd.prediction.stored import create_prediction
 from dacapo_hd.prediction.work import PredictWork
@@ -78,7 +79,7 @@ def apply_run(
         zarr_format=zarr_format,
     )
     where, memory_bytes = choose_compute(compute, workers), parse_bytes(memory)
-    place = Output(Path(output))
+    place = Output(local_folder(output))
     decided = place.begun(request.to_dict(), overwrite)
     begins = decided is None
     decision = decide(manager, run, request, memory_bytes) if decided is None else Decision.from_dict(decided)
@@ -170,21 +171,21 @@ class Application:
 
     def _predict(self, prediction: Volume) -> None:
         request, low_high = self.request, tuple(self.decision.trained["intensity_range"])
-        source = self._source()
-        mask = None if request.mask is None else open_mask(request.mask, source)
+        source, mask = self._source(), self._mask()
         options = (request.flips, request.skip_empty, mask, self._plan().cache_bytes(self.decision.blocks))
         work = PredictWork(self._network(), source, prediction, low_high, *options)
         name = f"predict {self.run.name}@{self.decision.iteration}"
         run_blocks(work, self.decision.blocks, self.place.hidden / "predict", self.compute, name, self.progress)
 
     def _segment(self, prediction: Volume, replace: bool) -> list[Path]:
-        record = self.place.hidden / "segment"
+        record, mask = self.place.hidden / "segment", self._mask()
         return segment_volume(
             prediction,
             self.decision.segmenter,
             self.place.folder / "segmentation",
             record,
             compute=self.compute,
+            mask=None if mask is None else InsideMask(mask, prediction.grid),
             # the worker that has predicted holds torch still
             memory_bytes=self.decision.memory_bytes - BASE_BYTES,
             create=partial(create_volume, levels=None, downsampling="mode"),
@@ -219,6 +220,9 @@ class Application:
 
     def _source(self) -> Volume:
         return open_source(self.run, self.request.input, self.request.voxel_size_nm, self.decision.trained)
+
+    def _mask(self) -> Volume | None:
+        return None if self.request.mask is None else open_mask(self.request.mask, self._source())
 
     def _plan(self) -> Plan:
         source = self._source()

@@ -132,6 +132,13 @@ def _on_ec2() -> bool:
     return vendor.is_file() and vendor.read_text(errors="replace").startswith("Amazon EC2")
 
 
+def local_folder(output: str | Path) -> Path:
+    """Return the folder into which something is to be written; UserError for a URL."""
+    if is_remote(str(output)):
+        raise UserError(f"cannot write to {output}: only folders can be written; give one, and upload it afterwards")
+    return Path(output)
+
+
 def retries(attempts: int, longest_seconds: int) -> dict[str, Any]:
     """Return the context in which tensorstore repeats failed requests."""
     policy = {"max_retries": attempts, "initial_delay": "200ms", "max_delay": f"{longest_seconds}s"}

@@ -18,6 +18,7 @@ SECONDS_BETWEEN_WARNINGS = 60.0
 GOES_ON = {
     "train": "; the same command goes on from the last checkpoint",
     "convert": "; the same command does the rest",
+    "apply": "; the same command does the rest",
 }
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import attrs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,6 +39,41 @@ def covered(mask: Volume, grid: Grid, begin: Sequence[int], end: Sequence[int]) 
     stored = stored[0] if stored.ndim == 4 else stored
     found[np.ix_(*reached)] = stored[np.ix_(*(axis - axis[0] for axis in used))] != 0
     return found
+
+
+@attrs.frozen(eq=False)
+class InsideMask(Volume):
+    """A mask as seen from the voxels of another grid: 1 in those that it covers."""
+
+    mask: Volume
+    grid: Grid
+
+    @property
+    def path(self) -> str:  # type: ignore[override]
+        return self.mask.path
+
+    @property
+    def attributes(self) -> dict[str, Any]:  # type: ignore[override]
+        return {}
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint8)
+
+    @property
+    def channels(self) -> None:
+        return None
+
+    @property
+    def chunk_shape_vx(self) -> tuple[int, ...]:
+        return self.grid.shape_vx
+
+    def _read(self, region: tuple[slice, ...]) -> NDArray[Any]:
+        begin, end = [part.start for part in region], [part.stop for part in region]
+        return covered(self.mask, self.grid, begin, end).view(np.uint8)
+
+    def _write(self, region: tuple[slice, ...], data: NDArray[Any]) -> None:
+        raise ValueError("a mask is only read")
 
 
 def _mask_indices(mask: Grid, grid: Grid, axis: int, voxels: range) -> NDArray[np.int64]:

@@ -12,7 +12,9 @@ from pathlib import Path
 import apply_parts
 import numpy as np
 import pytest
+import tensorstore
 import torch
+import yaozarrs
 from apply_parts import SMALL, files, make_raw, make_store
 
 from dacapo_hd.arrays import ArrayRef, create_volume, open_volume
@@ -158,6 +160,37 @@ def test_a_mask_limits_prediction_and_segmentation(apply, calm, here):
     assert (open_volume("out.zarr/segmentation/mito").read()[~inside] == 0).all()
 
 
+def test_a_hole_of_the_mask_is_not_filled(apply):
+    mask = np.ones((10, 45, 55), np.uint8)
+    mask[5, 20, 20] = 0
+    coarse = Grid.from_nm(mask.shape, (16, 16, 16))
+    create_volume("mask.zarr", coarse, np.uint8).write(coarse.roi, mask)
+    everything = "{type: ConnectedComponents, quantity: distance, threshold: -1.0, fill_holes: true}"
+    apply(mask="mask.zarr", parameters=everything)
+    outside = mask.repeat(2, 0).repeat(2, 1).repeat(2, 2) == 0
+    found = open_volume("out.zarr/segmentation/mito").read() > 0
+    np.testing.assert_array_equal(found, ~outside)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_other_programs_read_what_is_written(zarr_format, apply):
+    for path in apply(zarr_format=zarr_format):
+        (multiscale,) = yaozarrs.open_group(path).ome_metadata().multiscales
+        spatial = [axis for axis in multiscale.axes if axis.type == "space"]
+        assert [(axis.name, axis.unit) for axis in spatial] == [(name, "nanometer") for name in "zyx"]
+        assert multiscale.type == ("mean" if path.name == "prediction" else "mode")
+        levels = ArrayRef(str(path)).open_levels().values()
+        for dataset, size, level in zip(multiscale.datasets, (8.0, 16.0), levels, strict=True):
+            scale, translation = dataset.coordinateTransformations
+            assert list(scale.scale[-3:]) == [size] * 3
+            # the centre of the first voxel
+            assert list(translation.translation[-3:]) == [size / 2] * 3
+            store = {"driver": "file", "path": str(path / dataset.path)}
+            driver = {2: "zarr", 3: "zarr3"}[zarr_format]
+            stored = tensorstore.open({"driver": driver, "kvstore": store}).result().read().result()
+            np.testing.assert_array_equal(stored, level.read())
+
+
 def test_empty_blocks_are_background_when_asked(apply, calm):
     apply(skip_empty=True)
     found, all_of_it = (open_volume(f"{folder}/prediction").read() for folder in ("out.zarr", calm))
@@ -204,6 +237,21 @@ def test_two_workers_finish_what_one_has_begun(start, apply, calm):
     os.kill(process.pid, signal.SIGKILL)
     process.wait(60)
     apply(workers=2, memory="4GB")
+    assert files("out.zarr") == files(calm)
+
+
+def workers_in(folder):
+    listed = subprocess.run(["ps", "-ewwo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if "blockwise.worker" in line and str(folder) in line]
+
+
+def test_a_killed_worker_changes_nothing(start, here, calm):
+    process = start(workers=2)
+    wait_for(lambda: workers_in(here), process)
+    worker = workers_in(here)[0]
+    wait_for(lambda: any(Path("out.zarr/.dacapo_hd/predict").glob("session-*/opened-*")), process)
+    os.kill(worker, signal.SIGKILL)
+    assert process.wait(300) == 0
     assert files("out.zarr") == files(calm)
 
 
@@ -303,6 +351,10 @@ def test_a_dry_run_refuses_what_the_disk_cannot_hold(apply, here):
         ({"compute": "slurm"}, "--compute: expected a YAML file or '{type: Slurm, workers: 8, ...}', got 'slurm'"),
         ({"compute": "{type: Slurn}"}, "--compute: type: unknown compute 'Slurn'; did you mean 'Slurm'?"),
         ({"mask": "nowhere.zarr"}, "no array at "),
+        (
+            {"output": "s3://bucket/out.zarr"},
+            "cannot write to s3://bucket/out.zarr: only folders can be written; give one, and upload it afterwards",
+        ),
         ({"device": "gpu"}, "--device: unknown device 'gpu'; give auto, cpu, cuda, cuda:N or mps"),
     ],
 )
