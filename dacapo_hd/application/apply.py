@@ -154,8 +154,9 @@ class Application:
 
     def estimate(self) -> Estimate:
         """Return the size of what is to be done."""
-        labels = require_readable(self.decision.segmenter, self.run)
-        return Estimate(self._plan(), self.decision.blocks, self.compute, self.place.folder, labels)
+        segmenter = self.decision.segmenter
+        labels = require_readable(segmenter, self.run)
+        return Estimate(self._plan(), self.decision.blocks, self.compute, self.place.folder, segmenter, labels)
 
     def run_all(self, replace: bool) -> list[Path]:
         """Do what is not done yet; `replace` arrays of others that are in the way."""

@@ -15,11 +15,13 @@ from dacapo_hd.blockwise import BlockGrid, Compute
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.prediction.plan import Plan
+from dacapo_hd.segmentation import InstanceSegmenter, SeededSegmenter, Segmenter
 
 # a pyramid that halves each axis has at most 1 + 1/8 + 1/64 + ... of its finest level; one that halves two, more
 LEVELS = 4 / 3
-# instances are numbered per block before they are stitched, in uint32
+# instances are numbered per block before they are stitched, in uint32; seeds are stitched first, and kept
 PIECES_BYTES = 4
+SEEDED_PIECES_BYTES = 3 * PIECES_BYTES
 
 
 @attrs.frozen
@@ -30,13 +32,17 @@ class Estimate:
     grid: BlockGrid
     compute: Compute
     output: Path
+    segmenter: Segmenter
     labels: Mapping[str, np.dtype[Any]]
 
     @property
     def disk_bytes(self) -> float:
         """At most so many bytes lie on the disk at once."""
         lasting = self.plan.write_bytes(self.grid) + self.grid.voxels * sum(d.itemsize for d in self.labels.values())
-        passing = self.grid.voxels * sum(PIECES_BYTES for d in self.labels.values() if d.itemsize > 1)
+        passing = 0
+        if isinstance(self.segmenter, InstanceSegmenter):
+            seeded = isinstance(self.segmenter, SeededSegmenter)
+            passing = self.grid.voxels * len(self.labels) * (SEEDED_PIECES_BYTES if seeded else PIECES_BYTES)
         return LEVELS * lasting + passing
 
     def lines(self) -> list[str]:

@@ -330,6 +330,20 @@ def test_a_dry_run_says_what_would_be_done_and_writes_nothing(apply, capsys, her
     assert list(here.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("segmenter", "disk"),
+    [
+        # 4 channels and 2 masks or 2 classes of uint32, with their levels; beside these what is needed until the end
+        ("{type: Threshold, quantity: distance, threshold: 0.0}", 4 / 3 * (4 + 2)),
+        ("{type: ConnectedComponents, quantity: distance, threshold: 0.0}", 4 / 3 * (4 + 8) + 8),
+        ("{type: Watershed, quantity: distance, seed_threshold: 0.5}", 4 / 3 * (4 + 8) + 24),
+    ],
+)
+def test_the_disk_needed_is_what_lies_on_it_at_most(segmenter, disk, apply, capsys):
+    apply(dry_run=True, parameters=segmenter)
+    assert f"disk: at most {disk * np.prod(apply_parts.SHAPE) / 1e6:.3g} MB with" in capsys.readouterr().out
+
+
 def test_a_dry_run_refuses_what_the_disk_cannot_hold(apply, here):
     grid = Grid.from_nm((30_000, 100_000, 100_000), (8, 8, 8))
     create_volume("huge.zarr", grid, np.uint8, chunk_shape_vx=(256, 256, 256))

@@ -10,12 +10,9 @@ from dacapo_hd.arrays import MemoryVolume
 from dacapo_hd.geometry import Grid
 from dacapo_hd.prediction.blocks import Layout, mirrored, read_mirrored
 
-checked = settings(deadline=None, derandomize=True)
-
 SIZES = st.tuples(*[st.integers(1, 12)] * 3)
 
 
-@checked
 @given(SIZES, SIZES, SIZES, SIZES, SIZES)
 @settings(deadline=None, max_examples=100, derandomize=True)
 def test_blocks_cover_each_voxel_once_and_are_not_longer_than_asked(begin, extent, step, chunk, block):
@@ -37,7 +34,6 @@ def test_cuts_lie_on_the_targets_chunks_and_lengths_are_balanced():
     assert sorted({(low[2], high[2]) for low, high in blocks}) == [(0, 28), (28, 50)]
 
 
-@checked
 @given(SIZES, st.integers(1, 4000))
 @settings(deadline=None, max_examples=100, derandomize=True)
 def test_largest_block_keeps_the_limit_or_is_one_step(extent, voxels):
@@ -60,7 +56,6 @@ def test_largest_block_splits_where_context_is_cheapest():
     assert flat == (2, 256, 256)
 
 
-@checked
 @given(st.integers(1, 7), st.integers(-20, 20), st.integers(1, 30))
 @settings(deadline=None, max_examples=100, derandomize=True)
 def test_mirrored_is_numpys_reflection(size, begin, length):
@@ -68,7 +63,6 @@ def test_mirrored_is_numpys_reflection(size, begin, length):
     np.testing.assert_array_equal(mirrored(begin, begin + length, size), positions[begin + 60 :][:length])
 
 
-@checked
 @given(SIZES, st.tuples(*[st.integers(-9, 9)] * 3), SIZES)
 @settings(deadline=None, max_examples=50, derandomize=True)
 def test_read_mirrored_is_a_window_of_the_reflected_volume(size, begin, shape):

@@ -10,14 +10,11 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 from dacapo_hd.prediction.inside import check_mask, covered
 
-checked = settings(deadline=None, derandomize=True)
-
 SHAPES = st.tuples(*[st.integers(1, 5)] * 3)
 SIZES = st.tuples(*[st.sampled_from([2.5, 4, 8, 10, 16])] * 3)
 OFFSETS = st.tuples(*[st.sampled_from([-20, -4, 0, 3.5, 12])] * 3)
 
 
-@checked
 @given(SHAPES, SIZES, OFFSETS, SHAPES, SIZES, OFFSETS, st.integers(0, 9))
 @settings(deadline=None, max_examples=150, derandomize=True)
 def test_a_voxel_is_covered_where_its_centre_lies_in_a_voxel_of_the_mask(
