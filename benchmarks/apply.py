@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,7 @@ PLANES = UNet(input_shape_vx=(1, 252, 252), dims=2, num_fmaps=12, downsample_fac
 VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
 RANGE = (0.0, 255.0)
 MEMORY_BYTES = 2e9
+TILE = 256
 SEGMENTER = "{type: ConnectedComponents, quantity: distance, threshold: 0.0, min_size_vx: 100}"
 
 
@@ -222,15 +223,15 @@ def mirrored_phantom(path: Path, tile: np.ndarray, side: int) -> None:
         volume.write(grid.roi_of((z, 0, 0), slab.shape), slab)
 
 
-def report_memory(quick: bool, memory: str = "800MB") -> None:
-    sides = (128, 256) if quick else (256, 512, 1024)
+def report_memory(quick: bool, sides: Sequence[int] = (), memory: str = "800MB") -> None:
+    sides = sides or ((128, 256) if quick else (256, 512, 1024))
     peaks = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         command(folder, "phantom", "small.zarr", "--shape", "16,160,160", "--crop", "train")
         (folder / "tiny.yaml").write_text(yaml.safe_dump(TINY))
         command(folder, "train", "tiny.yaml", "--quiet")
-        tile = make(Phantom((min(sides),) * 3)).raw
+        tile = make(Phantom((min(TILE, *sides),) * 3)).raw
         for side in sides:
             mirrored_phantom(folder / "raw.zarr", tile, side)
             options = ("--memory", memory, "--parameters", SEGMENTER, "--iteration", "latest", "--quiet")
@@ -307,10 +308,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats and smaller volumes")
     parser.add_argument("--only", choices=REPORTS)
+    parser.add_argument("--sides", type=int, nargs="+", default=(), help="of the volumes of `memory`")
     arguments = parser.parse_args()
     for name, report in REPORTS.items():
         if arguments.only in (None, name):
-            report(arguments.quick)
+            report(arguments.quick, *([arguments.sides] if name == "memory" else []))
 
 
 if __name__ == "__main__":

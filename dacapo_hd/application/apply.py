@@ -16,6 +16,7 @@ from dacapo_hd.application.output import Output
 from dacapo_hd.application.roi import parse_bytes, parse_roi
 from dacapo_hd.arrays import ArrayRef, Volume, create_volume, fill_pyramid, local_folder, open_volume
 from dacapo_hd.arrays.levels import level_grids
+from dacapo_hd.arrays.pyramid import BLOCK_BYTES
 from dacapo_hd.blockwise import Compute, run_blocks
 from dacapo_hd.prediction.flips import require_undirected
 from dacapo_hd.prediction.inside import InsideMask
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from dacapo_hd.run import Run
 
 MEMORY = "4GB"
+# how often a worker holds a block of a finer level while it makes a coarser one
+COPIES_IN_MEMORY = 5
 
 
 def apply_run(
@@ -167,8 +170,15 @@ class Application:
         for path in written:
             # a volume that fits into a chunk has no other level
             if len(ArrayRef(str(path)).open_levels()) > 1:
-                fill_pyramid(path, self.place.hidden / "pyramids" / path.name, self.compute, self.progress)
+                record = self.place.hidden / "pyramids" / path.name
+                block_bytes = int(min(self._free_bytes / COPIES_IN_MEMORY, BLOCK_BYTES))
+                fill_pyramid(path, record, self.compute, self.progress, block_bytes=block_bytes)
         return written
+
+    @property
+    def _free_bytes(self) -> float:
+        """What blocks may take: also a worker that only segments has torch in memory, if it has predicted."""
+        return self.decision.memory_bytes - BASE_BYTES
 
     def _predict(self, prediction: Volume) -> None:
         request, low_high = self.request, tuple(self.decision.trained["intensity_range"])
@@ -187,8 +197,7 @@ class Application:
             record,
             compute=self.compute,
             mask=None if mask is None else InsideMask(mask, prediction.grid),
-            # the worker that has predicted holds torch still
-            memory_bytes=self.decision.memory_bytes - BASE_BYTES,
+            memory_bytes=self._free_bytes,
             create=partial(create_volume, levels=None, downsampling="mode"),
             zarr_format=self.request.zarr_format,
             attributes={**self._provenance(), "segmenter": self.decision.segmenter.label},

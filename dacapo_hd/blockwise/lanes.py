@@ -6,7 +6,7 @@ import threading
 import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, wait
 from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar
@@ -18,6 +18,7 @@ from dacapo_hd.blockwise.record import Record
 from dacapo_hd.blockwise.work import BlockFunction, BrokenWorkerError
 
 SYSTEMATIC = 3
+SECONDS_TO_NOTICE = 0.5
 
 
 class Outcome(Enum):
@@ -66,6 +67,7 @@ class Lanes:
     outcome: Outcome = attrs.field(default=Outcome.FINISHED, init=False)
     _requests: SimpleQueue[tuple[Block, Any, Future[Any]] | None] = attrs.field(factory=SimpleQueue, init=False)
     _stopped: threading.Event = attrs.field(factory=threading.Event, init=False)
+    _served: threading.Event = attrs.field(factory=threading.Event, init=False)
     _go: threading.Event = attrs.field(factory=threading.Event, init=False)
     _failed: set[int] = attrs.field(factory=set, init=False)
     _raised: list[BaseException] = attrs.field(factory=list, init=False)
@@ -121,6 +123,7 @@ class Lanes:
 
     def _stop(self) -> None:
         self._stopped.set()
+        self._served.set()
         self._go.set()
         for source in self.sources:
             source.stop()
@@ -188,4 +191,8 @@ class Lanes:
         self._requests.put((block, data, future))
         if self._stopped.is_set():
             future.cancel()
+        # an interrupt can hit the main thread after it has taken the request and before it answers
+        while not wait([future], SECONDS_TO_NOTICE).done:
+            if self._served.is_set():
+                raise CancelledError
         return future.result()

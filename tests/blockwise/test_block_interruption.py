@@ -1,6 +1,7 @@
 """Processes that are killed or interrupted, and the same call after it."""
 
 import os
+import queue
 import re
 import signal
 import subprocess
@@ -101,6 +102,25 @@ def test_a_local_run_listens_on_loopback_only(make_run, make_work, tmp_path):
     listening = [row[1] for row in rows if row[3] == "0A" and int(row[1].split(":")[1], 16) == port]
     assert listening == [f"0100007F:{port:04X}"]
     assert process.wait(60) == 0
+
+
+def test_an_interrupt_between_two_computations_leaves_no_lane_waiting(make_work, grid, tmp_path):
+    from dacapo_hd.blockwise.inside import InsideSource
+    from dacapo_hd.blockwise.lanes import Lanes
+    from dacapo_hd.blockwise.record import Record
+
+    class Interrupted(queue.SimpleQueue):
+        def get(self):
+            super().get()
+            raise KeyboardInterrupt
+
+    with Record.prepare(tmp_path / "record", make_work(), grid, fresh=False) as record:
+        with InsideSource(grid, record.done(), 3, lambda done: None) as source:
+            lanes = Lanes(make_work().open(), grid, record, [source] * 3)
+            lanes._requests = Interrupted()
+            with pytest.raises(KeyboardInterrupt):
+                lanes.run()
+        assert record.done().sum() == 0
 
 
 def test_a_worker_that_outlives_its_session_writes_nothing(make_work, grid, tmp_path):
