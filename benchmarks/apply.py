@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import resource
 import shutil
 import statistics
@@ -36,7 +37,7 @@ import yaml
 from dacapo_hd.application.network import RunNetwork
 from dacapo_hd.architectures import Architecture, UNet
 from dacapo_hd.architectures.network import Network
-from dacapo_hd.arrays import Volume, create_volume, open_volume
+from dacapo_hd.arrays import Volume, create_volume
 from dacapo_hd.blockwise import Block, BlockFunction, BlockGrid, BlockWork, Compute, Local, run_blocks
 from dacapo_hd.config import structure, unstructure
 from dacapo_hd.geometry import Grid
@@ -187,19 +188,39 @@ def report_forward(quick: bool) -> None:
             forward(name, Case(Path(folder), *arguments), repeats)
 
 
-def command(folder: Path, *arguments: object) -> resource.struct_rusage:
-    """Run a command of dacapo_hd on one thread in a process of its own; returns what it used."""
+@attrs.frozen
+class Used:
+    """What a process of its own has used."""
+
+    wall: float
+    processor: float
+    peak_mib: float
+
+
+def command(folder: Path, *arguments: object) -> Used:
+    """Run a command of dacapo_hd on one thread."""
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, "-m", "dacapo_hd", *map(str, arguments)],
         cwd=folder,
         env={**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
     )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
+    peak = 0.0
+    while process.poll() is None:
+        peak = max(peak, _peak_mib(process.pid))
+        time.sleep(0.05)
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, arguments)
-    return used
+        raise subprocess.CalledProcessError(process.returncode, process.args)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Used(time.perf_counter() - start, processor, peak)
+
+
+def _peak_mib(process: int) -> float:
+    """Return the largest resident set so far; ru_maxrss would count that of the process before it became this one."""
+    found = re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{process}/status").read_text())
+    return int(found[1]) / 1024 if found else 0.0
 
 
 TINY = {
@@ -235,17 +256,13 @@ def report_memory(quick: bool, sides: Sequence[int] = (), memory: str = "800MB")
         for side in sides:
             mirrored_phantom(folder / "raw.zarr", tile, side)
             options = ("--memory", memory, "--parameters", SEGMENTER, "--iteration", "latest", "--quiet")
-            start = time.perf_counter()
             used = command(folder, "apply", "tiny", "raw.zarr", "out.zarr", *options)
-            wall = time.perf_counter() - start
-            processor = used.ru_utime + used.ru_stime
-            peaks.append(used.ru_maxrss / 1024)
+            peaks.append(used.peak_mib)
             objects = len((folder / "out.zarr/segmentation/mito.csv").read_bytes().splitlines()) - 1
-            share = open_volume(folder / "out.zarr/segmentation/mito").read(Grid.from_nm((64,) * 3, (8,) * 3).roi) > 0
+            speed = side**3 / 1e6 / used.processor
             print(
-                f"peak memory, {side}^3, --memory {memory}: {peaks[-1]:.0f} MiB; {wall:.0f} s wall, {processor:.0f} s "
-                f"processor, {side**3 / 1e6 / processor:.2f} Mvox per processor second; {objects} objects, "
-                f"{share.mean():.0%} of a corner",
+                f"peak memory, {side}^3, --memory {memory}: {used.peak_mib:.0f} MiB; {used.wall:.0f} s wall, "
+                f"{used.processor:.0f} s processor, {speed:.2f} Mvox per processor second; {objects} objects",
                 flush=True,
             )
             for output in ("raw.zarr", "out.zarr"):

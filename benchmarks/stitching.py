@@ -18,6 +18,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
+from math import prod
 from pathlib import Path
 from typing import ClassVar
 
@@ -41,6 +42,7 @@ from dacapo_hd.stitching import segment_volume
 CHANNELS = {ATTRIBUTE: [{"name": "object/distance", "low": -1.0, "high": 1.0}]}
 NOISE = 0.15
 HALO_VX = 32
+CHUNK_VX = (8, 16, 16)
 REAL = {
     "EPFL mitochondria": "epfl_10nm.zarr/train/labels/mito_inst",
     "FIB-25 neurons": "fib25_neurons.zarr/labels/neuron_inst",
@@ -95,7 +97,7 @@ def segmented(prediction: Volume, segmenter: Segmenter, block_shape_vx: list[int
             Path(folder, "out"),
             Path(folder, "record"),
             block_shape_vx=block_shape_vx,
-            chunk_shape_vx=(16, 16, 16),
+            chunk_shape_vx=CHUNK_VX,
         )
         return open_volume(str(path)).read()
 
@@ -113,14 +115,16 @@ def agreement(name: str, instances: NDArray[np.integer]) -> None:
         f"own seeds, halo {HALO_VX}": OwnSeeds(watershed),
     }
     for parts in (1, 2, 3, 4):
-        blocks = [-(-n // parts) for n in instances.shape]
+        # in whole chunks, or there would be more blocks
+        blocks = [-(-n // (parts * c)) * c for n, c in zip(instances.shape, CHUNK_VX, strict=True)]
+        count = prod(-(-n // block) for n, block in zip(instances.shape, blocks, strict=True))
         errors = []
         for words, segmenter in methods.items():
             found = segmented(prediction, segmenter, blocks)
             error = Overlap.count(marks, one, found, one.size).scores()["adapted_rand_error"]
             errors.append(f"{words} {error:.1e} ({int(found.max())} objects)")
         print(
-            f"{name} {instances.shape}, {parts**3} blocks, one block {one.max()} objects: {', '.join(errors)}",
+            f"{name} {instances.shape}, {count} blocks, one block {one.max()} objects: {', '.join(errors)}",
             flush=True,
         )
 
