@@ -236,7 +236,7 @@ TINY["architecture"]["downsample_factors"] = [[1, 2, 2]]  # type: ignore[index]
 def mirrored_phantom(path: Path, tile: np.ndarray, side: int) -> None:
     """Write a phantom mirrored into neighbouring copies, slab by slab."""
     grid = Grid.from_nm((side,) * 3, VOXEL_SIZE_NM)
-    volume, length = create_volume(path, grid, np.uint8, chunk_shape_vx=(128,) * 3), len(tile)
+    volume, length = create_volume(path, grid, np.uint8), len(tile)
     index = np.arange(side)
     index = np.where(index // length % 2, length - 1 - index % length, index % length)
     for z in range(0, side, 128):

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from dacapo_hd.run import Run
 
 MEMORY = "4GB"
-# how often a worker holds a block of a finer level while it makes a coarser one
-COPIES_IN_MEMORY = 5
+# a worker holds a block of a finer level five times while it makes a coarser one, beside what earlier stages have left
+LEVEL_PART = 1 / 16
 
 
 def apply_run(
@@ -171,7 +171,7 @@ class Application:
             # a volume that fits into a chunk has no other level
             if len(ArrayRef(str(path)).open_levels()) > 1:
                 record = self.place.hidden / "pyramids" / path.name
-                block_bytes = int(min(self._free_bytes / COPIES_IN_MEMORY, BLOCK_BYTES))
+                block_bytes = int(min(self._free_bytes * LEVEL_PART, BLOCK_BYTES))
                 fill_pyramid(path, record, self.compute, self.progress, block_bytes=block_bytes)
         return written
 
