@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -63,18 +61,10 @@ def _run_inside(work: BlockWork, record: Record, retries: int, bar: VoxelProgres
     with closing(work.open()) as function, InsideSource(record.grid, record.done(), retries, bar) as source:
         lanes = min(work.in_flight, len(record.grid))
         outcome = Lanes(function, record.grid, record, [source] * lanes, alone=True).run()
-    _give_memory_back()
     if outcome is Outcome.SYSTEMATIC:
         raise systematic_error(record)
     if outcome is Outcome.BROKEN:
         raise BrokenWorkerError("this process can do no further block; the same command goes on in a new one")
-
-
-def _give_memory_back() -> None:
-    """Let glibc return freed memory to the system: what this process does next has blocks of other sizes."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 @contextmanager
