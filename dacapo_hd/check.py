@@ -18,7 +18,7 @@ from dacapo_hd.inference import SCORED, open_scored
 from dacapo_hd.report.terminal import console
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.pipeline import SamplePipeline
-from dacapo_hd.sampling.recipe import Recipe
+from dacapo_hd.sampling.recipe import Recipe, untaught
 from dacapo_hd.training.device import choose_device
 
 
@@ -51,7 +51,8 @@ def check_run(run: Run) -> CheckReport:
         report.problems += error.problems
     for part in PARTS:
         try:
-            opened = open_scored(run, part) if part in SCORED else run.datasplit.open(part, run.task.classes)
+            scored = part in SCORED
+            opened = open_scored(run, part) if scored else run.datasplit.open(part, run.task.classes, run.seed)
         except UserError as error:
             report.problems += [problem for problem in error.problems if problem not in report.problems]
             continue
@@ -79,7 +80,8 @@ def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckRep
     """Look at what only shows when data, task and network are put together."""
     if not crops and part == "validate":
         report.warnings.append("datasplit.validate: no crops, so training will store no scores")
-    for class_name in unknown_everywhere(crops) if crops else ():
+    unknown = untaught(run.task, crops) if part == "train" else unknown_everywhere(crops)
+    for class_name in unknown:
         message = f"datasplit.{part}: no voxel of {class_name!r} is known in any crop"
         if part == "train":
             report.warnings.append(f"{message}; `train` will refuse this")

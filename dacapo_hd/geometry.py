@@ -84,13 +84,15 @@ class Grid:
 
     def slices(self, roi: Roi) -> tuple[slice, ...]:
         """Return the voxels of an aligned ROI (femtometres) that lies inside; raises ValueError otherwise."""
-        if not self.aligned(roi):
+        # whole numbers instead of funlib's coordinates: this is called several times for each sample of a training
+        starts = [divmod(a - b, size) for a, b, size in zip(roi.offset, self.offset, self.voxel_size, strict=True)]
+        lengths = [divmod(n, size) for n, size in zip(roi.shape, self.voxel_size, strict=True)]
+        if any(rest for _, rest in (*starts, *lengths)):
             raise ValueError(f"ROI {format_roi(roi)} cuts voxels of the grid {self}")
-        if not self.roi.contains(roi):
+        found = tuple(slice(int(a), int(a + n)) for (a, _), (n, _) in zip(starts, lengths, strict=True))
+        if any(part.start < 0 or part.stop > n for part, n in zip(found, self.shape_vx, strict=True)):
             raise ValueError(f"ROI {format_roi(roi)} is not inside the grid {self}")
-        begin = (roi.offset - self.offset) / self.voxel_size
-        end = begin + roi.shape / self.voxel_size
-        return tuple(slice(int(a), int(b)) for a, b in zip(begin, end, strict=True))
+        return found
 
     def roi_of(self, begin_vx: Sequence[int], shape_vx: Sequence[int]) -> Roi:
         """Return the ROI (femtometres) of a box of voxels, given from this grid's first voxel."""

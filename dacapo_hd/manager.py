@@ -260,7 +260,7 @@ def preview_run(run: Run, picture: Path, samples: int = 4) -> None:
     from dacapo_hd.sampling.preview import preview
 
     require_picture(picture)
-    crops = run.datasplit.open("train", run.task.classes)
+    crops = run.datasplit.open("train", run.task.classes, run.seed)
     preview(crops, run.task, run.architecture, run.trainer.sampling, run.seed, picture, samples)
 
 

@@ -13,13 +13,12 @@ import torch
 
 from dacapo_hd.architectures.network import Network
 from dacapo_hd.datasplits.crop import OpenCrop
-from dacapo_hd.datasplits.fingerprint import unknown_everywhere
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.inference import open_scored, score_network
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.loader import load_batches
-from dacapo_hd.sampling.recipe import Recipe
+from dacapo_hd.sampling.recipe import Recipe, untaught
 from dacapo_hd.stores.base import Store
 from dacapo_hd.stores.lease import Lease
 from dacapo_hd.stores.rows import ScoreRow, StatRow
@@ -50,8 +49,8 @@ class TrainingSession:
     def prepare(cls, run: Run, store: Store) -> TrainingSession:
         """Open the data; raises UserError with everything that would stop the training later."""
         device = choose_device(run.trainer.device)
-        train = run.datasplit.open("train", run.task.classes)
-        unknown = unknown_everywhere(train)
+        train = run.datasplit.open("train", run.task.classes, run.seed)
+        unknown = untaught(run.task, train)
         if unknown:
             raise UserError(
                 f"no training crop knows a voxel of {', '.join(map(repr, unknown))}; annotate some, or "

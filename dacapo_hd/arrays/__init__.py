@@ -4,7 +4,7 @@ from dacapo_hd.arrays.create import Downsampling, create_volume
 from dacapo_hd.arrays.opening import arrays_in, check_sections, downsampling_of
 from dacapo_hd.arrays.places import is_remote, local_folder
 from dacapo_hd.arrays.pyramid import fill_pyramid
-from dacapo_hd.arrays.ref import ArrayRef, open_volume
+from dacapo_hd.arrays.ref import ArrayRef, open_volume, shared_arrays
 from dacapo_hd.arrays.volume import MemoryVolume, Volume
 
 __all__ = [
@@ -20,4 +20,5 @@ __all__ = [
     "is_remote",
     "local_folder",
     "open_volume",
+    "shared_arrays",
 ]

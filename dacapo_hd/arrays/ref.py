@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,18 @@ import attrs
 from dacapo_hd.arrays.opening import open_all_levels, open_array
 from dacapo_hd.arrays.volume import Volume
 from dacapo_hd.config import each_positive, expand_env, optional
+
+_SHARED: ContextVar[dict[Any, Volume] | None] = ContextVar("shared", default=None)
+
+
+@contextmanager
+def shared_arrays() -> Iterator[None]:
+    """Let each array that is opened inside be one `Volume`, however often it is opened: thousands of crops of one."""
+    token = _SHARED.set({})
+    try:
+        yield
+    finally:
+        _SHARED.reset(token)
 
 
 def _is_path(instance: Any, attribute: attrs.Attribute[Any], value: str) -> None:
@@ -46,7 +61,13 @@ class ArrayRef:
         given are opened whatever their voxel size. Raises UserError when there is no such array or level, when the
         voxel size is unknown, or when the axes are not ([t=1,] [c,] [z,] y, x) in any order.
         """
-        return open_array(self, expand_env(self.path), wanted_voxel_size_nm)
+        shared, key = _SHARED.get(), (self, wanted_voxel_size_nm)
+        if shared is not None and key in shared:
+            return shared[key]
+        volume = open_array(self, expand_env(self.path), wanted_voxel_size_nm)
+        if shared is not None:
+            shared[key] = volume
+        return volume
 
     def open_levels(self) -> dict[str, Volume]:
         """Open all levels of an OME-Zarr or N5 group by name, finest first; a single array has the name "".

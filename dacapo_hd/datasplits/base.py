@@ -9,14 +9,17 @@ from typing import Any, ClassVar, Literal
 import attrs
 import numpy as np
 
-from dacapo_hd.config import Component, each_positive, non_negative, optional
+from dacapo_hd.config import ADDED_LATER, Component, each_positive, non_negative, optional, positive
 from dacapo_hd.datasplits.crop import Crop, OpenCrop
-from dacapo_hd.datasplits.opening import open_crop
+from dacapo_hd.datasplits.opening import open_crop, shared_sources
 from dacapo_hd.errors import UserError, suggestion
 from dacapo_hd.labels.scheme import ClassScheme
 
 Part = Literal["train", "validate", "test"]
 PARTS: tuple[Part, ...] = ("train", "validate", "test")
+
+# what else draws from a run's seed has other numbers
+_SUBSET = 0x5B5E7
 
 
 def _rising(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, float] | None) -> None:
@@ -30,7 +33,8 @@ class Datasplit(Component, ABC):
 
     `scheme`: without one, each class is known only where it is annotated itself. `voxel_size_nm`: resolution to
     train at, by default that of the first crop. `intensity_range`: the intensities that become -1 and 1, by default
-    (0, 255) for uint8. `cache_mb`: how much of the crops of one part each process may keep in memory.
+    (0, 255) for uint8. `cache_mb`: how much of the crops of one part each process may keep in memory. `train_count`:
+    train on so many of the training crops only, drawn by the run's seed; a larger number adds to a smaller one's.
     """
 
     kind: ClassVar[str] = "datasplit"
@@ -39,6 +43,7 @@ class Datasplit(Component, ABC):
     voxel_size_nm: tuple[float, float, float] | None = attrs.field(default=None, validator=optional(each_positive))
     intensity_range: tuple[float, float] | None = attrs.field(default=None, validator=_rising)
     cache_mb: int = attrs.field(default=512, validator=non_negative)
+    train_count: int | None = attrs.field(default=None, validator=optional(positive), metadata=ADDED_LATER)
 
     @abstractmethod
     def crops(self, part: Part) -> tuple[Crop, ...]:
@@ -66,12 +71,29 @@ class Datasplit(Component, ABC):
         names = (name for crop in crops for source in crop.labels for name in source.classes())
         return ClassScheme.of_atoms(names, overlapping=True)
 
-    def open(self, part: Part, classes: Sequence[str]) -> tuple[OpenCrop, ...]:
-        """Open the crops of a part for the given classes; UserError with every problem of every crop."""
+    def drawn(self, part: Part, seed: int) -> tuple[Crop, ...]:
+        """Return the crops of one part that a run with a seed uses; UserError if there are fewer than `train_count`."""
         crops = self.crops(part)
+        if part != "train" or self.train_count is None:
+            return crops
+        if self.train_count > len(crops):
+            raise UserError(f"datasplit.train_count: {self.train_count} of {len(crops)} training crops; lower it")
+        order = np.random.default_rng((seed, _SUBSET)).permutation(len(crops))
+        return tuple(crops[index] for index in sorted(order[: self.train_count].tolist()))
+
+    def open(self, part: Part, classes: Sequence[str], seed: int = 0) -> tuple[OpenCrop, ...]:
+        """Open the crops of a part, for the given classes and the run's seed; UserError with every problem of each."""
+        crops = self.drawn(part, seed)
         if part == "train" and not crops:
             raise UserError(f"datasplit.train: no crops; {self.where(part)}")
+        with shared_sources():
+            return self._open(part, crops, classes)
+
+    def _open(self, part: Part, crops: Sequence[Crop], classes: Sequence[str]) -> tuple[OpenCrop, ...]:
         scheme = self.class_scheme()
+        if not scheme.classes and any(crop.annotations for crop in crops):
+            # nothing but annotations: no labels tell which classes there are
+            scheme = ClassScheme.of_atoms(classes, overlapping=True)
         problems = [self._unknown_class(name, scheme) for name in classes if name not in scheme.classes]
         problems += _repeated(crop.name for crop in crops)
         if part == "test":
@@ -131,12 +153,14 @@ def _in_both(validate: Iterable[Crop], test: Iterable[Crop]) -> list[str]:
 
 
 def _share_memory(crops: Sequence[OpenCrop], budget: int) -> None:
-    """Let as many arrays as fit be kept in memory, small ones first."""
-    wanted = [(size, what, n) for n, crop in enumerate(crops) for what, size in crop.memory().items()]
+    """Let as many arrays as fit be kept in memory, small ones first; what is raw of several crops counts once."""
+    raws = {crop.raw: n for n, crop in reversed(list(enumerate(crops)))}
+    wanted = [(crops[n].memory()["raw"], "raw", n) for n in raws.values()]
+    wanted += [(crop.memory()["labels"], "labels", n) for n, crop in enumerate(crops)]
     kept = set()
     for size, what, n in sorted(wanted):
         if size <= budget:
             budget -= size
             kept.add((what, n))
     for n, crop in enumerate(crops):
-        crop.keep(raw=("raw", n) in kept, labels=("labels", n) in kept)
+        crop.keep(raw=("raw", raws[crop.raw]) in kept, labels=("labels", n) in kept)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import attrs
 import numpy as np
-from funlib.geometry import Coordinate, Roi
+from funlib.geometry import Roi
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays import ArrayRef, Volume
-from dacapo_hd.config import non_empty, positive
+from dacapo_hd.config import ADDED_LATER, non_empty, positive
 from dacapo_hd.datasplits.intensity import normalise
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
@@ -29,8 +30,9 @@ class Crop:
     """A raw array with labels on all or a part of it.
 
     `mask`: labels count only where it is nonzero. `roi_vx`: per axis (begin, end) in voxels of the raw array; labels
-    outside are unknown, raw outside serves as context. `annotations`: known numbers about the crop, by name.
-    `weight`: how often it is sampled, relative to other crops.
+    outside are unknown, raw outside serves as context. `annotations`: known numbers about the crop, by name; with
+    `regions`, an array of integers on the voxels of raw, `NAME/3` is about the voxels that are 3 there. A crop with
+    annotations needs no labels. `weight`: how often it is sampled, relative to other crops.
     """
 
     name: str = attrs.field(validator=non_empty)
@@ -40,6 +42,11 @@ class Crop:
     roi_vx: tuple[tuple[int, int], tuple[int, int], tuple[int, int]] | None = None
     annotations: Mapping[str, float] = attrs.field(factory=dict)
     weight: float = attrs.field(default=1.0, validator=positive)
+    regions: ArrayRef | None = attrs.field(default=None, metadata=ADDED_LATER)
+
+
+# one array may be the raw of many crops
+_RAW: WeakKeyDictionary[Volume, NDArray[Any]] = WeakKeyDictionary()
 
 
 @attrs.define(slots=False)
@@ -48,18 +55,18 @@ class _Cache:
 
     keeps_raw: bool = False
     keeps_labels: bool = False
-    raw: NDArray[Any] | None = None
     labels: LabelBlock | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "raw": None, "labels": None}
+        return {**self.__dict__, "labels": None}
 
 
 @attrs.frozen(eq=False)
 class OpenCrop:
     """A crop whose arrays are open; picklable.
 
-    `label_grid` is the box around all labels, on the voxels of `raw_grid` and inside it.
+    `label_grid` is the box around all labels, on the voxels of `raw_grid` and inside it; without labels, the box that
+    `annotations` are about.
     """
 
     name: str
@@ -75,7 +82,13 @@ class OpenCrop:
     labels: tuple[OpenLabels, ...]
     mask: Volume | None
     scheme: ClassScheme
+    regions: Volume | None = None
     _cache: _Cache = attrs.field(factory=_Cache, repr=False)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether the crop has labels, be it of other classes."""
+        return bool(self.labels)
 
     def read_raw(self, roi: Roi) -> NDArray[np.float32]:
         """Return normalised intensities (c, z, y, x) in -1..1 of an ROI (femtometres) inside `raw_grid`.
@@ -83,9 +96,9 @@ class OpenCrop:
         UserError where raw is NaN or infinite.
         """
         if self._cache.keeps_raw:
-            if self._cache.raw is None:
-                self._cache.raw = self._stored(self.raw_grid.roi)
-            data = self._cache.raw[(slice(None), *self.raw_grid.slices(roi))]
+            if self.raw not in _RAW:
+                _RAW[self.raw] = self._stored(self.raw_grid.roi)
+            data = _RAW[self.raw][(slice(None), *self.raw_grid.slices(roi))]
         else:
             data = self._stored(roi)
         if data.dtype.kind == "f" and not np.isfinite(data).all():
@@ -104,6 +117,8 @@ class OpenCrop:
         empty.code[(slice(None), *here)] = found.code
         for name, ids in found.instances.items():
             empty.instances[name][here] = ids
+        if empty.regions is not None:
+            empty.regions[here] = self._read_regions(inside)
         return empty
 
     def memory(self) -> dict[str, int]:
@@ -137,6 +152,8 @@ class OpenCrop:
             np.full((len(self.classes), *shape_vx), UNKNOWN, np.uint8),
             self.raw_grid.voxel_size_nm,
             {name: np.zeros(shape_vx, np.uint32) for name in self.instance_classes},
+            self.annotations,
+            np.zeros(shape_vx, np.uint32) if self.annotations else None,
         )
 
     def _known(self, roi: Roi) -> LabelBlock:
@@ -167,6 +184,18 @@ class OpenCrop:
                 if one.ids is not None:
                     np.copyto(kept, one.ids, where=usable)
         return block
+
+    def _read_regions(self, roi: Roi) -> NDArray[np.uint32]:
+        """Return which region the voxels of an ROI inside `label_grid` belong to."""
+        shape = Grid.from_roi(roi, self.raw_grid.voxel_size).shape_vx
+        found = np.ones(shape, np.uint32)
+        if self.regions is not None:
+            found[:] = 0
+            inside = roi.intersect(self.regions.grid.roi)
+            if not inside.empty:
+                here = Grid.from_roi(roi, self.raw_grid.voxel_size).slices(inside)
+                found[here] = self.regions.read(inside)
+        return np.where(self._usable(roi), found, np.uint32(0))
 
     def contradictions(self, roi: Roi) -> int:
         """Count the voxels of an ROI inside `label_grid` where annotations say what the scheme rules out."""
@@ -204,9 +233,13 @@ def box_of_labels(raw: Grid, labels: list[Grid], roi_vx: tuple[tuple[int, int], 
 
     UserError if `roi_vx` is not inside the raw grid.
     """
-    within = raw if roi_vx is None else raw.part(*zip(*roi_vx, strict=True))
-    begin = Coordinate(min(grid.roi.begin[axis] for grid in labels) for axis in range(3))
-    end = Coordinate(max(grid.roi.end[axis] for grid in labels) for axis in range(3))
-    grown = Roi(begin - raw.offset, end - begin).snap_to_grid(raw.voxel_size, mode="grow") + raw.offset
-    inside = grown.intersect(within.roi)
-    return None if inside.empty else Grid.from_roi(inside, raw.voxel_size)
+    if roi_vx is not None:
+        raw.part(*zip(*roi_vx, strict=True))
+    begin, end = [], []
+    for axis, (low, high) in enumerate(roi_vx or [(0, n) for n in raw.shape_vx]):
+        size, first = raw.voxel_size[axis], raw.offset[axis]
+        begins = (grid.offset[axis] - first for grid in labels)
+        ends = (grid.offset[axis] + grid.shape_vx[axis] * grid.voxel_size[axis] - first for grid in labels)
+        begin.append(max(low, min(begins) // size))
+        end.append(min(high, -(-max(ends) // size)))
+    return raw.part(begin, end) if all(a < b for a, b in zip(begin, end, strict=True)) else None

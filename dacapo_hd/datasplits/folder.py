@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import attrs
 
 from dacapo_hd.arrays import ArrayRef
+from dacapo_hd.arrays.nodes import read_node
 from dacapo_hd.config import expand_env
 from dacapo_hd.datasplits.base import Datasplit, Part
 from dacapo_hd.datasplits.crop import Crop
@@ -23,6 +26,9 @@ class Folder(Datasplit):
     Each group has an array `raw`, and under `labels` one array per class, named as the class; `CLASS_inst` holds
     instance ids of that class. `mask`, if there, says where labels count. `ignore` names arrays under `labels` that
     are to be left out. `raw`, `labels` and `mask` rename these parts.
+
+    The group's attribute `annotations` holds numbers that are known about the crop, by name. Where it holds lists,
+    with one number per section, each section is a crop of its own, called `GROUP.SECTION`.
     """
 
     path: str
@@ -35,7 +41,7 @@ class Folder(Datasplit):
         folder = Path(expand_env(self.path))
         if not folder.is_dir():
             raise UserError(f"datasplit.path: no folder {str(folder)!r}")
-        return tuple(self._crop(group) for group in _folders(folder / part))
+        return tuple(crop for group in _folders(folder / part) for crop in _annotated(self._crop(group), group))
 
     def where(self, part: Part) -> str:
         return f"put Zarr groups with raw and labels into {str(Path(expand_env(self.path)) / part)!r}"
@@ -58,6 +64,41 @@ class Folder(Datasplit):
             labels=tuple(sources),
             mask=ArrayRef(str(mask)) if mask.is_dir() else None,
         )
+
+
+def _annotated(crop: Crop, group: Path) -> Iterator[Crop]:
+    """Add the annotations of a group; they may make a crop of each section."""
+    node = read_node(group)
+    annotations = node.attributes.get("annotations", {}) if node is not None else {}
+    if not isinstance(annotations, Mapping):
+        raise UserError(f"{group}: its attribute `annotations` must map names to numbers, got {annotations!r}")
+    lists = {name: value for name, value in annotations.items() if isinstance(value, list)}
+    for name, value in annotations.items():
+        wrong = [one for one in (value if isinstance(value, list) else [value]) if not _is_number(one)]
+        if wrong:
+            raise UserError(f"{group}: `annotations`: {name} must be a number or a list of them, got {wrong[0]!r}")
+    if not lists:
+        yield attrs.evolve(crop, annotations=annotations)
+        return
+    depth, height, width = crop.raw.open().grid.shape_vx
+    for name, values in lists.items():
+        if len(values) != depth:
+            raise UserError(
+                f"{group}: `annotations`: {name} has {len(values)} numbers, but raw has {depth} sections; give one each"
+            )
+    digits = len(str(depth - 1))
+    for z in range(depth):
+        own = {name: values[z] for name, values in lists.items()}
+        yield attrs.evolve(
+            crop,
+            name=f"{crop.name}.{z:0{digits}}",
+            roi_vx=((z, z + 1), (0, height), (0, width)),
+            annotations={**annotations, **own},
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _folders(parent: Path) -> list[Path]:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 
-from dacapo_hd.arrays import Volume
+from dacapo_hd.arrays import Volume, shared_arrays
 from dacapo_hd.datasplits.crop import Crop, OpenCrop, box_of_labels
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid, fm, format_nm, nm
 from dacapo_hd.labels.regrid import Relation
 from dacapo_hd.labels.scheme import ClassScheme
-from dacapo_hd.labels.sources import OpenLabels, open_plain
+from dacapo_hd.labels.sources import LabelSource, OpenLabels, open_plain
 
 _T = TypeVar("_T")
+_OPENED: ContextVar[dict[Any, OpenLabels] | None] = ContextVar("opened", default=None)
 IntensityRange = Callable[[np.dtype[Any]], tuple[float, float]]
 
 
@@ -33,9 +36,10 @@ def open_crop(
     raw = _open_raw(crop, voxel_size_nm, problems)
     wanted = raw.grid.voxel_size_nm if raw is not None else None
     labels = _open_labels(crop, scheme, wanted, problems)
+    regions = _open_regions(crop, raw, problems)
     mask = _attempt(problems, lambda: open_plain(crop.mask, wanted, "mask") if crop.mask else None)
     intensity_range = _attempt(problems, lambda: intensity_range_for(raw.dtype) if raw is not None else None)
-    box = _label_box(crop, raw, labels, mask, problems) if raw is not None and labels else None
+    box = _box(crop, raw, labels, mask, problems) if raw is not None else None
     if problems or raw is None or box is None or intensity_range is None:
         raise UserError(*problems)
     with_ids = {name for source in labels for name in source.instance_classes}
@@ -53,6 +57,7 @@ def open_crop(
         labels=tuple(labels),
         mask=mask,
         scheme=scheme,
+        regions=regions,
     )
 
 
@@ -78,13 +83,13 @@ def _open_raw(crop: Crop, voxel_size_nm: Sequence[float] | None, problems: list[
 def _open_labels(
     crop: Crop, scheme: ClassScheme, wanted: tuple[float, ...] | None, problems: list[str]
 ) -> list[OpenLabels]:
-    if not crop.labels:
+    if not crop.labels and not crop.annotations:
         problems.append("no labels; give at least one label source in `labels`")
     opened: list[OpenLabels] = []
     for source in crop.labels:
         missing = [scheme.unknown_class(name) for name in source.classes() if name not in scheme.classes]
         problems += missing
-        one = None if missing else _attempt(problems, partial(source.open, wanted, scheme))
+        one = None if missing else _attempt(problems, partial(_open_source, source, wanted, scheme))
         if one is not None:
             opened.append(one)
     counts = Counter(name for source in opened for name in source.instance_classes)
@@ -94,6 +99,57 @@ def _open_labels(
         if count > 1
     ]
     return opened
+
+
+def _open_source(source: LabelSource, wanted: tuple[float, ...] | None, scheme: ClassScheme) -> OpenLabels:
+    """Open a source, once for all crops of one opening that have it: some look through the whole array."""
+    opened = _OPENED.get()
+    if opened is None:
+        return source.open(wanted, scheme)
+    key = (repr(source), wanted)
+    if key not in opened:
+        opened[key] = source.open(wanted, scheme)
+    return opened[key]
+
+
+@contextmanager
+def shared_sources() -> Iterator[None]:
+    """Let arrays and label sources that several crops have be opened once for all."""
+    token = _OPENED.set({})
+    try:
+        with shared_arrays():
+            yield
+    finally:
+        _OPENED.reset(token)
+
+
+def _open_regions(crop: Crop, raw: Volume | None, problems: list[str]) -> Volume | None:
+    if crop.regions is None or raw is None:
+        return None
+    reference = crop.regions
+    regions = _attempt(problems, lambda: open_plain(reference, raw.grid.voxel_size_nm, "regions"))
+    if regions is None:
+        return None
+    if regions.dtype.kind not in "biu":
+        problems.append(f"regions {regions.path!r}: dtype {regions.dtype}; they must be integers: convert the array")
+    elif regions.grid.voxel_size != raw.grid.voxel_size or any(
+        (regions.grid.offset - raw.grid.offset) % raw.grid.voxel_size
+    ):
+        problems.append(
+            f"regions {regions.path!r}: not on the voxels of raw (voxel size {format_nm(regions.grid.voxel_size_nm)}, "
+            f"offset {format_nm(regions.grid.offset_nm)}; raw {format_nm(raw.grid.voxel_size_nm)}, "
+            f"{format_nm(raw.grid.offset_nm)}); resample the array"
+        )
+    return regions
+
+
+def _box(crop: Crop, raw: Volume, labels: list[OpenLabels], mask: Volume | None, problems: list[str]) -> Grid | None:
+    if labels:
+        return _label_box(crop, raw, labels, mask, problems)
+    if crop.roi_vx is None or crop.labels:
+        return raw.grid
+    roi_vx = crop.roi_vx
+    return _attempt(problems, lambda: raw.grid.part(*zip(*roi_vx, strict=True)))
 
 
 def _label_box(

@@ -18,12 +18,17 @@ class LabelBlock:
     `code` is uint8 (class, z, y, x) with the values UNKNOWN, ABSENT and PRESENT. UNKNOWN is 0, so that padding
     with zeros adds no knowledge. `instances` holds, for the classes that have them, uint32 ids (z, y, x), 0 where
     no id is known.
+
+    `annotations` are numbers that are known about the crop of the block, or about a region of it; `regions`, uint32
+    (z, y, x), tells where: 0 outside, and 1 wherever the crop names no regions of its own. None without annotations.
     """
 
     classes: tuple[str, ...]
     code: NDArray[np.uint8]
     voxel_size_nm: tuple[float, ...]
     instances: Mapping[str, NDArray[np.uint32]] = attrs.field(factory=dict)
+    annotations: Mapping[str, float] = attrs.field(factory=dict)
+    regions: NDArray[np.uint32] | None = None
 
     @property
     def present(self) -> NDArray[np.bool_]:

@@ -32,7 +32,12 @@ class IntensityAugment(Augment):
 
 
 class GeometricAugment(Augment):
-    """An augmentation that moves voxels; all of a sample's are composed and resampled once."""
+    """An augmentation that moves voxels; all of a sample's are composed and resampled once.
+
+    `keeps_sizes` are those after which an object measures, along the axes of the sample, what it did before.
+    """
+
+    keeps_sizes: ClassVar[bool] = False
 
     @abstractmethod
     def draw(self, rng: np.random.Generator, space: Space) -> Geometry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import ClassVar, Literal
 
 import attrs
 import numpy as np
@@ -18,6 +18,8 @@ Axis = Literal["z", "y", "x"]
 @attrs.frozen
 class Mirror(GeometricAugment):
     """Flip each of the axes with a chance of one half; exact."""
+
+    keeps_sizes: ClassVar[bool] = True
 
     axes: tuple[Axis, ...] = ("z", "y", "x")
     probability: float = attrs.field(default=1.0, validator=fraction)
@@ -35,6 +37,8 @@ class Transpose(GeometricAugment):
     Without `axes`, those that have the voxel size of x; a sample that is one section keeps its z. UserError when
     axes with different voxel sizes are named.
     """
+
+    keeps_sizes: ClassVar[bool] = True
 
     axes: tuple[Axis, ...] | None = None
     probability: float = attrs.field(default=1.0, validator=fraction)

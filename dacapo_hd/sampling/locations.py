@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -29,7 +30,7 @@ class Occupancy:
     """How many voxels of each cell of a crop's label grid are known for some class, present, absent.
 
     `counts` is uint32 (1 + 2 * classes, z, y, x): known for some class, then present per class, then absent per
-    class.
+    class. Of a crop without labels, the voxels that its annotations are about count as known.
     """
 
     cell_vx: tuple[int, ...]
@@ -45,7 +46,7 @@ class Occupancy:
         for begin, end in _blocks(shape, cell):
             block = crop.read_labels(crop.label_grid.roi_of(begin, [b - a for a, b in zip(begin, end, strict=True)]))
             z, y, x = (slice(a // c, -(-b // c)) for a, b, c in zip(begin, end, cell, strict=True))
-            for index, layer in enumerate(_layers(block)):
+            for index, layer in enumerate(_layers(block, crop.labelled)):
                 counts[index, z, y, x] = _count(layer, cell)
         return cls(cell, counts, tuple(int(n) for n in counts.sum(axis=(1, 2, 3), dtype=np.int64)))
 
@@ -56,7 +57,7 @@ class Occupancy:
         return tuple(int(i) for i in np.unravel_index(flat, self.counts.shape[1:]))
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen(eq=False, slots=False)
 class Locator:
     """Draws crops and windows; picklable, without open files.
 
@@ -93,6 +94,17 @@ class Locator:
             )
         return cls(mode, tuple(crops), tuple(output_shape_vx), min_known, occupancies)
 
+    @cached_property
+    def _weights(self) -> NDArray[np.float64]:
+        return np.array([crop.weight for crop in self.crops], float)
+
+    @cached_property
+    def _totals(self) -> NDArray[np.int64]:
+        """The voxels (crop, layer) that can be drawn."""
+        totals = np.array([occupancy.totals for occupancy in self.occupancies])
+        totals[self._weights == 0] = 0
+        return totals
+
     def draw(self, rng: np.random.Generator) -> tuple[int, tuple[int, ...]]:
         """Return the crop's index and the output window's first voxel on the crop's raw grid.
 
@@ -125,12 +137,10 @@ class Locator:
 
     def _choose(self, rng: np.random.Generator) -> tuple[int, int | None]:
         """Draw a crop and, unless the mode is `uniform`, the layer of the occupancy that the voxel comes from."""
-        weights = np.array([crop.weight for crop in self.crops], float)
+        weights = self._weights
         if self.mode == "uniform":
             return _weighted(weights, rng), None
-        totals = np.array([occupancy.totals for occupancy in self.occupancies])
-        totals[weights == 0] = 0
-        layer = 0
+        totals, layer = self._totals, 0
         if self.mode == "balanced":
             n = len(self.crops[0].classes)
             layer = 1 + int(rng.choice(np.flatnonzero(totals[:, 1 : 1 + n].any(axis=0))))
@@ -145,13 +155,13 @@ class Locator:
         begin = [i * c for i, c in zip(cell, occupancy.cell_vx, strict=True)]
         shape = [min(c, n - b) for c, n, b in zip(occupancy.cell_vx, crop.label_grid.shape_vx, begin, strict=True)]
         block = crop.read_labels(crop.label_grid.roi_of(begin, shape))
-        found = np.argwhere(next(itertools.islice(_layers(block), layer, None)))
+        found = np.argwhere(next(itertools.islice(_layers(block, crop.labelled), layer, None)))
         return tuple(int(a + b) for a, b in zip(begin, found[rng.integers(len(found))], strict=True))
 
     def _known_fraction(self, index: int, begin: tuple[int, ...]) -> float:
         crop = self.crops[index]
         block = crop.read_labels(crop.raw_grid.roi_of(begin, self.output_shape_vx))
-        return float(block.known.any(axis=0).mean())
+        return float(next(_layers(block, crop.labelled)).mean())
 
 
 def _any_voxel(crop: OpenCrop, rng: np.random.Generator) -> tuple[int, ...]:
@@ -169,10 +179,10 @@ def _place(voxel: int, size: int, extent: int, rng: np.random.Generator) -> int:
     return min(max(begin, low), high)
 
 
-def _layers(block: LabelBlock) -> Iterator[NDArray[np.bool_]]:
+def _layers(block: LabelBlock, labelled: bool) -> Iterator[NDArray[np.bool_]]:
     """Yield the masks in the order of `Occupancy.counts`."""
     known: NDArray[np.bool_] = np.any(block.known, axis=0)
-    yield known
+    yield known if labelled or block.regions is None else block.regions > 0
     yield from block.present
     yield from block.absent
 

@@ -63,7 +63,8 @@ class CropSource(_KeepsGlobalState, gp.BatchProvider):
     """Raw and labels of a crop, in femtometres from the corner of its raw, without bounds.
 
     RAW is float32 (c, z, y, x), mirrored at the volume's edges; LABELS are codes, uint8 (class, z, y, x), unknown
-    outside; INSTANCES is uint32 (k, z, y, x) for the classes named in its attribute `classes`.
+    outside; INSTANCES is uint32 (k, z, y, x) for the classes named in its attribute `classes`, and in the end the
+    regions, if there are `annotations`, which are the other attribute.
     """
 
     def __init__(self, crop: OpenCrop) -> None:
@@ -82,14 +83,17 @@ class CropSource(_KeepsGlobalState, gp.BatchProvider):
         block = self.crop.read_labels(roi + self.crop.raw_grid.offset)
         batch[LABELS] = self._array(LABELS, roi, block.code)
         ids = [block.instances[name] for name in block.instances]
+        if block.regions is not None:
+            ids.append(block.regions)
         stacked = np.stack(ids) if ids else np.zeros((0, *block.code.shape[1:]), np.uint32)
-        batch[INSTANCES] = self._array(INSTANCES, roi, stacked, {"classes": tuple(block.instances)})
+        known: dict[str, object] = {"classes": tuple(block.instances), "annotations": block.annotations}
+        batch[INSTANCES] = self._array(INSTANCES, roi, stacked, known)
         return batch
 
     def _array(
         self, key: gp.ArrayKey, roi: Roi, data: NDArray[np.generic], attributes: dict[str, object] | None = None
     ) -> gp.Array:
-        spec = self.spec[key].copy()
+        spec = copy.copy(self.spec[key])
         spec.roi = roi
         return gp.Array(data, spec, attributes)
 
@@ -227,16 +231,24 @@ class AddTargets(_KeepsGlobalState, gp.BatchFilter):
 
     def process(self, batch: gp.Batch, request: SampleRequest) -> gp.Batch:
         voxel_size = self.spec[LABELS].voxel_size
-        instances = dict(zip(batch[INSTANCES].attrs["classes"], batch[INSTANCES].data, strict=True))
-        block = LabelBlock(self.task.classes, batch[LABELS].data, nm(voxel_size), instances)
+        block = label_block(batch, self.task.classes)
         where = (slice(None), *self.output.slices_in(self.around))
         made = gp.Batch()
         for name, target in self.task.targets(block).items():
             for key, data in zip(target_keys(name), (target.value, target.weight), strict=True):
-                spec = self.spec[key].copy()
+                spec = copy.copy(self.spec[key])
                 spec.roi = box_roi(self.output, voxel_size)
                 made[key] = gp.Array(data[where], spec, {"channels": target.channels})
         return made
+
+
+def label_block(batch: gp.Batch, classes: tuple[str, ...]) -> LabelBlock:
+    """Put the labels of a batch together."""
+    found = batch[INSTANCES]
+    annotations, instances = found.attrs["annotations"], list(found.data)
+    regions = instances.pop() if annotations else None
+    named = dict(zip(found.attrs["classes"], instances, strict=True))
+    return LabelBlock(classes, batch[LABELS].data, nm(batch[LABELS].spec.voxel_size), named, annotations, regions)
 
 
 def target_keys(name: str) -> tuple[gp.ArrayKey, gp.ArrayKey]:

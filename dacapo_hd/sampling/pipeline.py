@@ -7,7 +7,6 @@ import gunpowder as gp
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.geometry import nm
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.sampling.augment import GeometricAugment, IntensityAugment
 from dacapo_hd.sampling.nodes import (
@@ -22,6 +21,7 @@ from dacapo_hd.sampling.nodes import (
     MoveVoxels,
     SampleRequest,
     box_roi,
+    label_block,
     target_keys,
 )
 from dacapo_hd.sampling.recipe import Recipe
@@ -69,8 +69,6 @@ class SamplePipeline:
         except gp.PipelineRequestError as error:
             raise _cause(error) from None
         crop, *begin = (int(v) for v in batch[LOCATION].data)
-        instances = dict(zip(batch[INSTANCES].attrs["classes"], batch[INSTANCES].data, strict=True))
-        voxel_size_nm = nm(batch[LABELS].spec.voxel_size)
         targets = {}
         for name in self._targets.names:
             value, weight = (batch[key] for key in target_keys(name))
@@ -79,7 +77,7 @@ class SamplePipeline:
             self.recipe.locator.crops[crop].name,
             tuple(begin),
             batch[RAW].data,
-            LabelBlock(self.recipe.task.classes, batch[LABELS].data, voxel_size_nm, instances),
+            label_block(batch, self.recipe.task.classes),
             targets,
         )
 

@@ -142,12 +142,13 @@ def _draw_labels(panel: Axes, sample: Sample) -> None:
 def _draw_target(panel: Axes, channel: Channel) -> None:
     counted = np.ma.masked_where(channel.weight == 0, channel.value)
     signed = channel.value.min() < 0
+    most = 1.0 if signed else max(1.0, float(channel.value.max()))
     panel.set_facecolor(UNKNOWN)
     panel.imshow(
-        counted, cmap="RdBu_r" if signed else "viridis", vmin=-1 if signed else 0, vmax=1, interpolation="nearest"
+        counted, cmap="RdBu_r" if signed else "viridis", vmin=-1 if signed else 0, vmax=most, interpolation="nearest"
     )
     _hatch(panel, channel.weight == 0)
-    panel.set_title(channel.name, fontsize=7)
+    panel.set_title(f"{channel.name}, up to {most:g}" if most > 1 else channel.name, fontsize=7)
 
 
 def _draw_weight(panel: Axes, weight: NDArray[np.float32]) -> None:

@@ -9,9 +9,12 @@ import attrs
 
 from dacapo_hd.architectures.base import Architecture
 from dacapo_hd.datasplits import OpenCrop
+from dacapo_hd.datasplits.fingerprint import unknown_everywhere
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_shape
+from dacapo_hd.sampling.augment import GeometricAugment
 from dacapo_hd.sampling.boxes import Box
+from dacapo_hd.sampling.geometric import Transpose
 from dacapo_hd.sampling.locations import Locator
 from dacapo_hd.sampling.sampling import Sampling
 from dacapo_hd.tasks.base import Task
@@ -70,8 +73,60 @@ def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architectur
             )
         if tuple(crop.classes) != tuple(task.classes):
             raise ValueError(f"crop {crop.name!r} was opened for {crop.classes}, the task has {task.classes}")
+        problems += _of_annotations(crop, task, architecture, sampling)
     if problems:
-        raise UserError(*problems)
+        raise UserError(*dict.fromkeys(problems))
+
+
+def untaught(task: Task, crops: Sequence[OpenCrop]) -> tuple[str, ...]:
+    """Return the classes of which no training crop knows a voxel, nor anything else that the task learns from."""
+    labelled = [crop for crop in crops if crop.labelled]
+    unknown = unknown_everywhere(labelled) if labelled else tuple(task.classes)
+    taught = {name for crop in crops for name in task.taught_by(crop)} if unknown else set()
+    return tuple(name for name in unknown if name not in taught)
+
+
+def _of_annotations(crop: OpenCrop, task: Task, architecture: Architecture, sampling: Sampling) -> list[str]:
+    """Say what keeps a crop from teaching by what it is annotated with instead of labels, or beside them."""
+    try:
+        taught = task.taught_by(crop)
+    except UserError as error:
+        return [f"crop {crop.name!r}: {problem}" for problem in error.problems]
+    if not taught:
+        what = "no labels; give at least one label source in `labels`"
+        return [] if crop.labelled else [f"crop {crop.name!r}: {what} (its annotations teach this task nothing)"]
+    problems = []
+    shape = architecture.input_shape_vx
+    planar = shape[0] == 1 or architecture.context_vx[0] == 0
+    output, extent = architecture.output_shape_vx(shape), crop.label_grid.shape_vx
+    if any(n > size for n, size in zip(extent, output, strict=True)):
+        problems.append(
+            f"crop {crop.name!r}: what is annotated takes {format_shape(extent)} voxels, but the network's output "
+            f"{format_shape(output)}, which would cut objects; make architecture.input_shape_vx larger or crops smaller"
+        )
+    if not crop.labelled and sampling.locations == "balanced":
+        problems.append(
+            "sampling.locations: balanced takes samples where labels are, so that crops without labels would never be "
+            "seen; set known or uniform"
+        )
+    for augment in sampling.augments:
+        if isinstance(augment, GeometricAugment) and not augment.keeps_sizes:
+            problems.append(
+                f"sampling.augments: {type(augment).__name__} changes the sizes of objects, with which crops are "
+                "annotated; leave it out"
+            )
+        elif isinstance(augment, Transpose) and len({output[axis] for axis in _turned(crop, planar)}) > 1:
+            problems.append(
+                f"sampling.augments: Transpose turns samples, so that an output of {format_shape(output)} voxels would "
+                "cut annotated objects; leave it out, or make architecture.input_shape_vx equal along the turned axes"
+            )
+    return problems
+
+
+def _turned(crop: OpenCrop, planar: bool) -> list[int]:
+    """Return the axes that a transposition may exchange."""
+    sizes = crop.raw_grid.voxel_size
+    return [axis for axis in range(3) if sizes[axis] == sizes[2] and not (planar and axis == 0)]
 
 
 @attrs.frozen(eq=False)

@@ -18,6 +18,8 @@ from dacapo_hd.segmentation.base import Segmenter
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from dacapo_hd.datasplits import OpenCrop
+
 
 @attrs.frozen(eq=False)
 class Target:
@@ -58,6 +60,13 @@ class Task(Component, ABC):
     def context_axes(self) -> Literal["zyx", "yx"]:
         """Along which axes they must; a task that looks at single sections needs no other sections."""
         return "zyx"
+
+    def taught_by(self, crop: OpenCrop) -> tuple[str, ...]:
+        """Name the classes that a training crop teaches by its annotations, with or without labels.
+
+        UserError for annotations that make no sense. The network's output must see the whole of such a crop.
+        """
+        return ()
 
     @abstractmethod
     def targets(self, labels: LabelBlock) -> dict[str, Target]:

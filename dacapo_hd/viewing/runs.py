@@ -36,7 +36,7 @@ def layers_of_run(run: Run, crops: Sequence[str] = ()) -> list[Layer]:
     opened = {
         f"{part}/{crop.name}": crop
         for part in dict.fromkeys(known[name] for name in chosen)
-        for crop in run.datasplit.open(part, run.task.classes)
+        for crop in run.datasplit.open(part, run.task.classes, run.seed)
     }
     shown: list[Layer] = []
     for number, name in enumerate(chosen):

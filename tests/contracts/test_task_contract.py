@@ -19,7 +19,7 @@ from dacapo_hd.config import structure, unstructure
 from dacapo_hd.evaluation import SCORES
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.segmentation import Prediction, Segmenter
-from dacapo_hd.tasks import Distance, HotDistance, OneHot, Task
+from dacapo_hd.tasks import Distance, HotDistance, ObjectSize, OneHot, Task
 
 CLASSES = ("mito", "er", "psd")
 SHAPE = (12, 14, 16)
@@ -33,6 +33,7 @@ EXAMPLES = [
     HotDistance(CLASSES, scale_nm=10),
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", distance_axes="yx", distance_weight=2),
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", boundaries="instance"),
+    ObjectSize(CLASSES, samples=2, l1_weight=0.1, smoothness_weight=0.1),
 ]
 
 

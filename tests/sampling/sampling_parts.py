@@ -30,6 +30,7 @@ class ArrayCrop:
     ids: NDArray[np.uint32] | None = None
     weight: float = 1.0
     broken: str = ""
+    labelled: bool = True
 
     @property
     def channels(self) -> int:
