@@ -10,10 +10,11 @@ from typing import Any
 import attrs
 
 from dacapo_hd.architectures.base import Architecture
-from dacapo_hd.config import canonical_hash
+from dacapo_hd.config import ADDED_LATER, canonical_hash
 from dacapo_hd.config.structuring import load_data, structure
 from dacapo_hd.datasplits.base import Datasplit
 from dacapo_hd.tasks.base import Task
+from dacapo_hd.training.start import Start
 from dacapo_hd.training.trainer import Trainer
 
 
@@ -24,7 +25,7 @@ def _file_name(instance: Any, attribute: attrs.Attribute[str], value: str) -> No
 
 @attrs.frozen(kw_only=True)
 class Run:
-    """What to predict, with which network, from which data, trained how."""
+    """What to predict, with which network, from which data, trained how; `start`: with the weights of another run."""
 
     name: str = attrs.field(validator=_file_name)
     task: Task
@@ -32,6 +33,12 @@ class Run:
     datasplit: Datasplit
     trainer: Trainer
     seed: int = 0
+    start: Start | None = attrs.field(default=None, metadata=ADDED_LATER)
+
+    @start.validator
+    def _another_run(self, attribute: attrs.Attribute[Any], value: Start | None) -> None:
+        if value is not None and value.run_for(self.seed) == self.name:
+            raise ValueError(f"must name another run, got {value.run!r} in the run of that name")
 
     @property
     def config_hash(self) -> str:

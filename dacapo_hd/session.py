@@ -19,6 +19,7 @@ from dacapo_hd.inference import open_scored, score_network
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.loader import load_batches
 from dacapo_hd.sampling.recipe import Recipe, untaught
+from dacapo_hd.starting import Beginning, find_beginning
 from dacapo_hd.stores.base import Store
 from dacapo_hd.stores.lease import Lease
 from dacapo_hd.stores.rows import ScoreRow, StatRow
@@ -44,10 +45,14 @@ class TrainingSession:
     validate_crops: tuple[OpenCrop, ...]
     test_crops: tuple[OpenCrop, ...]
     device: torch.device
+    beginning: Beginning | None
 
     @classmethod
     def prepare(cls, run: Run, store: Store) -> TrainingSession:
-        """Open the data; raises UserError with everything that would stop the training later."""
+        """Open the data; raises UserError with everything that would stop the training later.
+
+        What another run's weights are for, a run with checkpoints has behind it: they need not be there any more.
+        """
         device = choose_device(run.trainer.device)
         train = run.datasplit.open("train", run.task.classes, run.seed)
         unknown = untaught(run.task, train)
@@ -57,7 +62,10 @@ class TrainingSession:
                 "remove the class from task.classes"
             )
         recipe = Recipe.of(train, run.task, run.architecture, run.trainer.sampling, run.seed)
-        return cls(run, store, recipe, train, open_scored(run, "validate"), open_scored(run, "test"), device)
+        begun = run.name in store.names() and Checkpoints(store, run.name).iterations()
+        beginning = None if begun else find_beginning(run, store)
+        validate, test = open_scored(run, "validate"), open_scored(run, "test")
+        return cls(run, store, recipe, train, validate, test, device, beginning)
 
     @property
     def trained_on(self) -> dict[str, Any]:
@@ -122,7 +130,9 @@ class TrainingSession:
             # not a note, which --quiet leaves out
             stopped = f"run {name!r} was stopped at iteration {reached}, before its first checkpoint"
             logger.warning("%s; it starts from iteration 0 again", stopped)
-        return "starts from iteration 0"
+        # not prepared for a run that had checkpoints then, and has lost them meanwhile
+        beginning = self.beginning or find_beginning(self.run, self.store)
+        return "starts from iteration 0" + (f"; {beginning.into(state.network)}" if beginning is not None else "")
 
     def _warn_of_gaps(self, iteration: int) -> None:
         """Name statistics and scores up to an iteration that are not there, as training does not make them again."""

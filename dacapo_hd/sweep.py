@@ -21,9 +21,16 @@ from dacapo_hd.datasplits.base import Datasplit
 from dacapo_hd.errors import suggestion
 from dacapo_hd.run import Run, load_run
 from dacapo_hd.tasks.base import Task
+from dacapo_hd.training.start import Start
 from dacapo_hd.training.trainer import Trainer
 
-AXES = {"task": "tasks", "architecture": "architectures", "datasplit": "datasplits", "trainer": "trainers"}
+AXES = {
+    "task": "tasks",
+    "architecture": "architectures",
+    "datasplit": "datasplits",
+    "trainer": "trainers",
+    "start": "starts",
+}
 AXES_WITH_SEED = {**AXES, "seed": "seeds"}
 
 
@@ -36,7 +43,10 @@ def _known_parts(instance: Any, attribute: attrs.Attribute[str], value: str) -> 
 
 @attrs.frozen(kw_only=True)
 class Sweep:
-    """The lists of a sweep file; `name` begins the names of its runs, or is a template such as `{task}-s{seed}`."""
+    """The lists of a sweep file; `name` begins the names of its runs, or is a template such as `{task}-s{seed}`.
+
+    Without `starts`, all runs start with random weights.
+    """
 
     name: str = attrs.field(validator=_known_parts)
     tasks: tuple[Task, ...] = attrs.field(validator=non_empty)
@@ -44,6 +54,7 @@ class Sweep:
     datasplits: tuple[Datasplit, ...] = attrs.field(validator=non_empty)
     trainers: tuple[Trainer, ...] = attrs.field(validator=non_empty)
     seeds: tuple[int, ...] = attrs.field(default=(0,), validator=non_empty)
+    starts: tuple[Start, ...] = ()
 
 
 def is_sweep(path: str | Path) -> bool:
@@ -77,7 +88,8 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Run, ..
 
 
 def _expanded(sweep: Sweep, labels: Mapping[str, Sequence[str | None]]) -> tuple[Run, ...]:
-    named = {axis: _named_entries(axis, getattr(sweep, plural), labels[plural]) for axis, plural in AXES.items()}
+    given = {axis: plural for axis, plural in AXES.items() if getattr(sweep, plural)}
+    named = {axis: _named_entries(axis, getattr(sweep, plural), labels[plural]) for axis, plural in given.items()}
     named["seed"] = {str(seed): seed for seed in sweep.seeds}
     varying = [axis for axis, entries in named.items() if len(entries) > 1]
     chosen = [dict(zip(named, names, strict=True)) for names in product(*named.values())]
@@ -94,7 +106,9 @@ def _named_entries(axis: str, parts: Sequence[Any], labels: Sequence[str | None]
     for part, label in zip(parts, labels, strict=True):
         different.setdefault(canonical_hash(part), (part, label))
     kept = [part for part, _ in different.values()]
-    return dict(zip(entry_names(axis, kept, [label for _, label in different.values()]), kept, strict=True))
+    # a start has no type; its run says what it is
+    given = [label or getattr(part, "run", "").replace("{seed}", "") or None for part, label in different.values()]
+    return dict(zip(entry_names(axis, kept, given), kept, strict=True))
 
 
 def _run_name(name: str, parts: Mapping[str, str], varying: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""Make the datasets of `studies/object_size.yaml` from volumes of the hippocampus (Medical Segmentation Decathlon, task 4).
+"""Make the datasets of `studies/object_size.yaml` from volumes of the hippocampus (Medical Segmentation Decathlon).
 
 .venv/bin/python experiments/hippocampus_slices.py hippocampus_train.npz OUT.zarr
 
@@ -8,9 +8,8 @@ around its centre, those with at least 1 % foreground are kept, both classes bec
 measured on its mask. Unlike there, *volumes* are split (70 % train, 10 % validate, 20 % test): neighbouring sections
 of one volume are nearly the same image.
 
-    OUT.zarr/masks/{train,validate}/slices    raw, labels/hippocampus
-    OUT.zarr/sizes/{train,validate}/slices    raw and the attribute `annotations`; labels to validate with only
-    OUT.zarr/test/validate/slices             raw, labels/hippocampus
+    OUT.zarr/masks/{train,validate,test}    raw, labels/hippocampus
+    OUT.zarr/sizes/{train,validate,test}    the same; to train on, the attribute `annotations` instead of labels
 
 Each section is a crop of its own (`Folder`), in random order.
 """
@@ -86,21 +85,19 @@ def main() -> None:
     parser.add_argument("volumes", type=Path)
     parser.add_argument("output", type=Path)
     parser.add_argument("--seed", type=int, default=0, help="of the split and the order")
-    parser.add_argument("--validate", type=int, default=200, help="at most so many sections to validate on")
+    parser.add_argument("--validate", type=int, default=100, help="at most so many sections to validate on")
+    parser.add_argument("--test", type=int, default=300, help="at most so many sections to test on")
     options = parser.parse_args()
     data, rng = np.load(options.volumes), np.random.default_rng(options.seed)
     names = rng.permutation(sorted(name.removeprefix("img_") for name in data.files if name.startswith("img_")))
     ends = np.round(np.cumsum(list(SHARES.values())) * len(names)).astype(int)
     for part, own in zip(SHARES, np.split(names, ends[:-1]), strict=True):
         raw, masks = slices_of(data, own)
-        order = rng.permutation(len(raw))[: options.validate if part == "validate" else None]
+        order = rng.permutation(len(raw))[: None if part == "train" else getattr(options, part)]
         raw, masks = raw[order], masks[order]
         print(f"{part}: {len(own)} volumes, {len(raw)} sections")
-        if part == "test":
-            write(options.output / "test" / "validate" / "slices", raw, masks)
-            continue
-        write(options.output / "masks" / part / "slices", raw, masks)
-        write(options.output / "sizes" / part / "slices", raw, masks, labels=part == "validate")
+        write(options.output / "masks" / part / part, raw, masks)
+        write(options.output / "sizes" / part / part, raw, masks, labels=part != "train")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ ROOMS = [
     "run",
     "sweep",
     "inference",
+    "starting",
     "session",
     "report",
     "phantom",
