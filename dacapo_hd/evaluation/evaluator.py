@@ -14,6 +14,7 @@ from dacapo_hd.evaluation.boundaries import Maps, distance_scores
 from dacapo_hd.evaluation.matching import NAMES, Matching
 from dacapo_hd.evaluation.overlap import Confusion, Overlap
 from dacapo_hd.evaluation.scores import SCORES, ScoreValue
+from dacapo_hd.evaluation.sizes import size_nm
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.segmentation.base import Segmentation
 
@@ -88,6 +89,7 @@ class _ClassTruth:
         self._voxel_size_nm = tuple(map(float, truth.voxel_size_nm))
         self._tolerance_nm = tolerance_nm
         self._maps: Maps | None = None
+        self._true_size_nm: float | None = None
         self._near_borders_marked = False
         self.nothing = not self._marks.any()
         self.distance_bytes = code.size * 4 * (1 if self._marks.all() else 2)
@@ -99,7 +101,8 @@ class _ClassTruth:
         counts = mark.census(self._marks)
         confusion = Confusion.of(counts)
         distances = distance_scores(self._marks, counts, self._maps_to_truth, self._voxel_size_nm, self._tolerance_nm)
-        scores = confusion.scores() | distances
+        error = self._size_nm() - size_nm(self._marks, mark.PREDICTED, self._voxel_size_nm)
+        scores = confusion.scores() | distances | {"squared_size_error": error**2}
         return scores | self._object_scores(labels, confusion) if instances else scores
 
     def _object_scores(self, labels: NDArray[Any], confusion: Confusion) -> dict[str, float]:
@@ -110,6 +113,11 @@ class _ClassTruth:
         undecided = confusion.present and not overlap.instance.any()
         matched = dict.fromkeys(NAMES, math.nan) if undecided else Matching.of(overlap.partition()).scores()
         return overlap.scores() | matched
+
+    def _size_nm(self) -> float:
+        if self._true_size_nm is None:
+            self._true_size_nm = size_nm(self._marks, mark.PRESENT, self._voxel_size_nm)
+        return self._true_size_nm
 
     def _maps_to_truth(self) -> Maps:
         if self._maps is not None:

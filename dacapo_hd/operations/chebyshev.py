@@ -8,8 +8,6 @@ Batches of masks are tensors (b, y, x) or (b, z, y, x) on any device and count v
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -69,23 +67,3 @@ def object_sizes(objects: Tensor, inside: Tensor | None, caps: Tensor) -> Tensor
     centres = objects if inside is None else objects & inside
     radius = (eroded_distance(background) * centres).flatten(1).amax(1)
     return torch.where(background.flatten(1).any(1), 2.0 * radius, caps.float())
-
-
-def object_size_nm(
-    foreground: NDArray[np.bool_], background: NDArray[np.bool_], voxel_size_nm: Sequence[float]
-) -> float:
-    """Return the size of an object in nm for any voxel size, the distance being the largest one along an axis.
-
-    Both masks are (z, y, x); what is in neither is not known. Without background it is twice the longest edge of the
-    array, which no other size reaches; 0 without foreground.
-    """
-    if not foreground.any():
-        return 0.0
-    if not background.any():
-        return 2 * max(n * size for n, size in zip(foreground.shape, voxel_size_nm, strict=True))
-    edges = {size for n, size in zip(foreground.shape, voxel_size_nm, strict=True) if n > 1}
-    if len(edges) == 1:
-        states = np.where(background, np.uint8(kernels.BACKGROUND), np.uint8(kernels.OBJECT))
-        return 2 * float(kernels.distances(states)[foreground].max()) * edges.pop()
-    depth, height, width = map(float, voxel_size_nm)
-    return 2 * float(kernels.scaled_distances(background, (depth, height, width))[foreground].max())

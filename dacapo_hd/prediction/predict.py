@@ -56,11 +56,9 @@ def predict_in_memory(
 
 
 def _block_shape(function: PredictFunction, roi: Roi, memory_bytes: float) -> Shape:
-    from dacapo_hd.architectures.sizes import bytes_per_input_voxel
-
     predictor = function.predictor
     architecture = predictor.architecture
     if not architecture.block_independent:
         return predictor.output_shape_vx(architecture.input_shape_vx)
-    input_voxels = memory_bytes / bytes_per_input_voxel(architecture, predictor.task)
+    input_voxels = memory_bytes / predictor.bytes_per_input_voxel
     return function.layout(roi).largest_block(predictor.input_shape_for, input_voxels)

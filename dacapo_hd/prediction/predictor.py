@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import attrs
@@ -59,6 +60,13 @@ class Predictor(InferenceShapes):
     task: Task
     device: torch.device | str = "cpu"
     amp: bool = False
+
+    @cached_property
+    def bytes_per_input_voxel(self) -> float:
+        """The memory of a call; asked for once per volume, of which validation may have thousands."""
+        from dacapo_hd.architectures.sizes import bytes_per_input_voxel
+
+        return bytes_per_input_voxel(self.architecture, self.task)
 
     def __call__(self, raw: NDArray[np.float32]) -> NDArray[np.float32]:
         """Predict normalised raw data (c, z, y, x): float32 (channel, z, y, x), centred in the input."""

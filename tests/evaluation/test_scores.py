@@ -41,6 +41,12 @@ def test_a_perfect_prediction_has_the_best_value_of_every_score():
     assert scored(objects(), objects()) == {name: score.best_value for name, score in SCORES.items()}
 
 
+def size_nm() -> float:
+    """Return the size of `objects()` by the definition."""
+    inside, outside = (np.argwhere(mask) * VOXEL_SIZE_NM for mask in (objects() > 0, objects() == 0))
+    return 2 * np.abs(inside[:, None] - outside).max(axis=-1).min(axis=1).max()
+
+
 def entropy(share: float) -> float:
     return -share * math.log2(share) - (1 - share) * math.log2(1 - share)
 
@@ -57,6 +63,8 @@ def declared(text: str) -> float:
         "NaN": math.nan,
         "diagonal of the block": diagonal,
         "half the diagonal of the block": diagonal / 2,
+        "squared size of the prediction": size_nm() ** 2,
+        "squared size of the truth": size_nm() ** 2,
         "H(prediction)": entropy(share),
         "H(truth)": entropy(share),
         "FP / known": share,
