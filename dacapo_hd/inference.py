@@ -69,12 +69,14 @@ def score_network(
     """Score a network on the crops of a part."""
     predictor = make_predictor(run, network)
     rows: list[ScoreRow] = []
+    # once, not per row: there may be thousands of crops
+    config_hash, group_hash = run.config_hash, run.group_hash
     for number, crop in enumerate(crops, start=1):
         rows += [
             ScoreRow(
                 run=run.name,
-                config_hash=run.config_hash,
-                group_hash=run.group_hash,
+                config_hash=config_hash,
+                group_hash=group_hash,
                 seed=run.seed,
                 iteration=iteration,
                 crop=crop.name,
