@@ -62,8 +62,13 @@ class ArrayRef:
         voxel size is unknown, or when the axes are not ([t=1,] [c,] [z,] y, x) in any order.
         """
         shared, key = _SHARED.get(), (self, wanted_voxel_size_nm)
-        if shared is not None and key in shared:
-            return shared[key]
+        if shared is not None:
+            # the finest level is the wanted one if it has the wanted voxel size
+            finest = shared.get((self, None))
+            if finest is not None and finest.grid.voxel_size_nm == wanted_voxel_size_nm:
+                return finest
+            if key in shared:
+                return shared[key]
         volume = open_array(self, expand_env(self.path), wanted_voxel_size_nm)
         if shared is not None:
             shared[key] = volume

@@ -61,7 +61,7 @@ class TrainingProgress:
     def note(self, text: str) -> None:
         """Print a line that stays, such as the result of a validation."""
         if self.visible:
-            self.bar.console.print(f"{self.name}: {text}", highlight=False, soft_wrap=True)
+            self.bar.console.print(f"{self.name}: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def _status(self, iteration: int) -> str:
         speed = (iteration - self.first) / max(1e-9, time.monotonic() - self.started)
