@@ -1,6 +1,7 @@
 """Learning from sizes: what a training step costs next to one of cross-entropy, and all flips next to a transform each.
 
-The batch is that of the experiment (`experiments/studies/object_size.yaml`): 64 images of 48 x 32 pixels, a 2D U-Net.
+The batch is of 64 images of 48 x 32 pixels. The networks are the small 2D U-Net of the experiment
+(`experiments/studies/object_size.yaml`) and one with 16 channels at full resolution and four levels.
 Steps of both kinds alternate, and the ratio is of the sums, so that load from elsewhere strikes both. One thread. Times
 are processor seconds. The masks are those of a network that is about right: probabilities of smooth blobs.
 """
@@ -30,6 +31,7 @@ from dacapo_hd.training.trainer import Trainer
 IMAGES = 64
 SHAPE_VX = (1, 48, 32)
 VOXEL_SIZE_NM = (1.0, 1.0, 1.0)
+WARM_UP = 20
 
 
 def seconds(call: Callable[[], object], repetitions: int) -> float:
@@ -65,15 +67,7 @@ def batch_of(task: ObjectSize, masks: NDArray[np.bool_], sizes: list[float]) -> 
 class Training:
     """A network that is trained by one kind of annotation."""
 
-    def __init__(self, task: ObjectSize, masks: NDArray[np.bool_], sizes: list[float]) -> None:
-        architecture = UNet(
-            dims=2,
-            input_shape_vx=SHAPE_VX,
-            padding="same",
-            num_fmaps=8,
-            normalization="batch",
-            downsample_factors=((1, 2, 2), (1, 2, 2)),
-        )
+    def __init__(self, architecture: UNet, task: ObjectSize, masks: NDArray[np.bool_], sizes: list[float]) -> None:
         torch.manual_seed(0)
         self.task, self.trainer = task, Trainer(learning_rate=1e-4, schedule="constant", precision="float32")
         self.state = TrainingState.start(self.trainer, Network(architecture, task))
@@ -86,13 +80,21 @@ class Training:
         self.seconds += time.process_time() - begin
 
 
-def steps(masks: NDArray[np.bool_], sizes: list[float], warm_up: int, count: int) -> list[str]:
+def steps(fmaps: int, levels: int, masks: NDArray[np.bool_], sizes: list[float], count: int) -> list[str]:
     """Time steps by masks and by sizes in turns."""
+    architecture = UNet(
+        dims=2,
+        input_shape_vx=SHAPE_VX,
+        padding="same",
+        num_fmaps=fmaps,
+        normalization="batch",
+        downsample_factors=((1, 2, 2),) * levels,
+    )
     classes = ("object",)
     kinds = {"masks": ObjectSize(classes, balance=False, size_weight=0)}
     kinds |= {n: ObjectSize(classes, samples=n, mask_weight=0, size_weight=1) for n in (1, 8)}
-    trainings = {kind: Training(task, masks, sizes) for kind, task in kinds.items()}
-    for _ in range(warm_up):
+    trainings = {kind: Training(architecture, task, masks, sizes) for kind, task in kinds.items()}
+    for _ in range(WARM_UP):
         trainings["masks"].step()
     learnt = trainings["masks"].state.network.state_dict()
     for training in trainings.values():
@@ -103,10 +105,13 @@ def steps(masks: NDArray[np.bool_], sizes: list[float], warm_up: int, count: int
         for training in trainings.values():
             training.step()
     base = trainings["masks"].seconds
-    lines = [f"step of cross-entropy, {IMAGES} x 48 x 32: {base / count * 1e3:.1f} ms"]
+    what = f"{fmaps} channels, {levels} levels"
+    lines = [f"{what}, step of cross-entropy: {base / count * 1e3:.1f} ms"]
     for n in (1, 8):
         taken = trainings[n].seconds
-        lines.append(f"step by sizes, n = {n}: {taken / count * 1e3:.1f} ms, ratio {taken / base:.3f} (goal <= 1.1)")
+        lines.append(
+            f"{what}, step by sizes, n = {n}: {taken / count * 1e3:.1f} ms, ratio {taken / base:.3f} (goal <= 1.1)"
+        )
     return lines
 
 
@@ -129,7 +134,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repetitions")
     quick = parser.parse_args().quick
-    repetitions = 5 if quick else 30
+    repetitions = 5 if quick else 20
     torch.set_num_threads(1)
     rng = np.random.default_rng(0)
     masks = np.stack([blobs(rng, SHAPE_VX, 5, 0.15) for _ in range(IMAGES)])
@@ -156,7 +161,8 @@ def main() -> None:
         each = by_transforms(volume.numpy(), 20)
         lines.append(f"all flips, 64^3, {name}: {flips * 1e3:.1f} ms (goal < 20)")
         lines.append(f"one transform (scipy) per flip, 64^3, {name}, extrapolated: {each:.0f} s, {each / flips:.0f} x")
-    lines += steps(masks, sizes, 10 if quick else 60, repetitions)
+    for fmaps, levels in ((8, 2), (16, 4)):
+        lines += steps(fmaps, levels, masks, sizes, repetitions)
     print("\n".join(lines))
 
 

@@ -9,6 +9,7 @@ import attrs
 from rich.table import Table
 
 from dacapo_hd.architectures.sizes import memory_estimate_bytes, parameter_count
+from dacapo_hd.arrays import Volume
 from dacapo_hd.datasplits.base import PARTS
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
@@ -20,6 +21,8 @@ from dacapo_hd.run import Run
 from dacapo_hd.sampling.pipeline import SamplePipeline
 from dacapo_hd.sampling.recipe import Recipe, untaught
 from dacapo_hd.training.device import choose_device
+
+SHOWN_CROPS = 50
 
 
 @attrs.define
@@ -56,13 +59,16 @@ def check_run(run: Run) -> CheckReport:
         except UserError as error:
             report.problems += [problem for problem in error.problems if problem not in report.problems]
             continue
-        report.crops[part] = [_fingerprint(crop, report) for crop in opened]
+        seen: dict[Volume, tuple[tuple[float, ...], int]] = {}
+        report.crops[part] = [_fingerprint(crop, report, seen) for crop in opened]
         _check_part(run, part, opened, report)
     return report
 
 
-def _fingerprint(crop: OpenCrop, report: CheckReport) -> CropFingerprint:
-    found = fingerprint(crop)
+def _fingerprint(
+    crop: OpenCrop, report: CheckReport, seen: dict[Volume, tuple[tuple[float, ...], int]]
+) -> CropFingerprint:
+    found = fingerprint(crop, seen=seen)
     if found.nonfinite_count:
         report.problems.append(
             f"crop {crop.name!r}: {found.nonfinite_count} voxels of raw are NaN or infinite; replace them by numbers"
@@ -142,7 +148,7 @@ def _crop_table(part: str, crops: Sequence[CropFingerprint]) -> Table:
         "crop", "raw shape (vx)", "voxel size (nm)", "intensity 1/50/99%", "class", "present", "absent", "unknown"
     )
     table.title = part
-    for crop in crops:
+    for crop in crops[:SHOWN_CROPS]:
         first = True
         for class_name, (present, absent, unknown) in crop.fractions.items():
             head = (
@@ -157,4 +163,6 @@ def _crop_table(part: str, crops: Sequence[CropFingerprint]) -> Table:
             )
             table.add_row(*head, class_name, f"{present:.1%}", f"{absent:.1%}", f"{unknown:.1%}")
             first = False
+    if len(crops) > SHOWN_CROPS:
+        table.add_row(f"and {len(crops) - SHOWN_CROPS} more")
     return table

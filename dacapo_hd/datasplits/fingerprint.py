@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
+from dacapo_hd.arrays import Volume
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
 from dacapo_hd.labels.decode import blocks
@@ -45,12 +46,21 @@ class CropFingerprint:
     contradiction_count: int
 
 
-def fingerprint(crop: OpenCrop, block_voxels: int = _MANY, sampled_values: int = _MANY) -> CropFingerprint:
+def fingerprint(
+    crop: OpenCrop,
+    block_voxels: int = _MANY,
+    sampled_values: int = _MANY,
+    seen: MutableMapping[Volume, tuple[tuple[float, ...], int]] | None = None,
+) -> CropFingerprint:
     """Look at every voxel of a crop, block by block.
 
-    Percentiles are exact for integers of up to 16 bits, else they are those of about `sampled_values` values.
+    Percentiles are exact for integers of up to 16 bits, else they are those of about `sampled_values` values. `seen`
+    keeps what was found of raw, for other crops of the same array.
     """
-    percentiles, nonfinite_count = _intensities(crop, block_voxels, sampled_values)
+    seen = {} if seen is None else seen
+    if crop.raw not in seen:
+        seen[crop.raw] = _intensities(crop, block_voxels, sampled_values)
+    percentiles, nonfinite_count = seen[crop.raw]
     return CropFingerprint(
         name=crop.name,
         shape_vx=crop.raw_grid.shape_vx,

@@ -80,15 +80,17 @@ def _estimate(
     wanted = torch.tensor([region.size for region in group], device=logits.device)
     cap = 2.0 * max(group[0].shape) if cap_vx is None else cap_vx
     caps = torch.full_like(wanted, cap)
+    outside = None if bool(inside.all()) else inside
     error, derivative = torch.zeros_like(wanted), torch.zeros_like(probability)
     for _ in range(samples):
         mask = torch.rand_like(probability) < probability
-        now, flipped = flipped_sizes(mask, None if bool(inside.all()) else inside, caps)
+        now, flipped = flipped_sizes(mask, outside, caps)
         loss = (wanted - now) ** 2
-        change = loss.view(-1, 1, 1, 1) - (wanted.view(-1, 1, 1, 1) - flipped) ** 2
-        error += loss / samples
-        derivative += torch.where(mask, change, -change) / samples
-    return error, derivative * probability * (1 - probability) * inside
+        # in place: that is a part of the cost
+        change = flipped.sub_(wanted.view(-1, 1, 1, 1)).square_().sub_(loss.view(-1, 1, 1, 1))
+        error += loss
+        derivative += change.mul_(1 - 2 * mask.float())
+    return error / samples, derivative * (probability * (1 - probability) * inside / samples)
 
 
 def mean_probability(logits: Tensor, regions: Tensor) -> Tensor:
