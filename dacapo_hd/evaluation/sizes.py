@@ -15,8 +15,8 @@ def size_nm(marks: Marks, inside: np.uint8, voxel_size_nm: Sequence[float]) -> f
     """Return twice the largest chessboard distance of a known voxel with the bit `inside` to a known one without.
 
     In nm: a step along an axis counts the voxel's edge there. Unknown voxels are neither object nor background, nor is
-    what lies beyond the block. 0 without an object; without background twice the longest edge of the block, which no
-    other size reaches. Source: Baručić and Kybic, Learning to segment from object sizes (2022), equation 5.
+    what lies beyond the block. 0 without an object; without background twice the longest edge of the box around what
+    is known, which no other size reaches. Source: Baručić and Kybic, Learning to segment from object sizes (2022), equation 5.
     """
     from dacapo_hd.operations import size_kernels as kernels
 
@@ -25,10 +25,11 @@ def size_nm(marks: Marks, inside: np.uint8, voxel_size_nm: Sequence[float]) -> f
     if not foreground.any():
         return 0.0
     if not background.any():
-        return 2 * max(n * size for n, size in zip(marks.shape, voxel_size_nm, strict=True))
+        known = _around(foreground, margin=0)
+        return 2 * max((part.stop - part.start) * size for part, size in zip(known, voxel_size_nm, strict=True))
     if (foreground | background).all():
         # around the object there is background: no other is nearer
-        box = _around(foreground)
+        box = _around(foreground, margin=1)
         foreground, background = foreground[box], background[box]
     edges = {size for n, size in zip(marks.shape, voxel_size_nm, strict=True) if n > 1}
     if len(edges) == 1:
@@ -39,11 +40,11 @@ def size_nm(marks: Marks, inside: np.uint8, voxel_size_nm: Sequence[float]) -> f
     return 2 * float(found[foreground].max())
 
 
-def _around(mask: NDArray[Any]) -> tuple[slice, ...]:
-    """Return the box around a mask and the next voxel on each side."""
+def _around(mask: NDArray[Any], margin: int) -> tuple[slice, ...]:
+    """Return the box around a mask and the next voxels on each side, as far as there are some."""
     box = []
     for axis in range(mask.ndim):
         others = tuple(other for other in range(mask.ndim) if other != axis)
         filled = np.flatnonzero(mask.any(axis=others))
-        box.append(slice(max(filled[0] - 1, 0), filled[-1] + 2))
+        box.append(slice(max(int(filled[0]) - margin, 0), min(int(filled[-1]) + 1 + margin, mask.shape[axis])))
     return tuple(box)

@@ -123,7 +123,9 @@ def test_nanometres_scale_with_the_voxel_size_and_nothing_else_does(prediction, 
     before = scored(prediction, block(code, size, truth), True, tolerance_nm=12.0)
     larger = scored(prediction, block(code, tuple(factor * s for s in size), truth), True, tolerance_nm=12.0 * factor)
     assert {name for name, score in SCORES.items() if score.unit == "nm"} == IN_NM
-    same(larger, {name: value * (factor if name in IN_NM else 1) for name, value in before.items()})
+    assert {name for name, score in SCORES.items() if score.unit == "nm²"} == {"squared_size_error"}
+    factors = dict.fromkeys(IN_NM, factor) | {"squared_size_error": factor**2}
+    same(larger, {name: value * factors.get(name, 1) for name, value in before.items()})
 
 
 @checked
@@ -177,3 +179,28 @@ def test_what_does_not_fit_is_refused(labels, tolerance_nm, message):
     with pytest.raises(ValueError) as caught:
         evaluate(Segmentation(labels), block(np.full(SHAPE, PRESENT, np.uint8)), tolerance_nm)
     assert str(caught.value) == message
+
+
+def size(inside, outside, extent, voxel_size) -> float:
+    """Return the size of a mask by its definition; `extent` is the shape of what is known."""
+    places = [np.argwhere(mask) * voxel_size for mask in (inside, outside)]
+    if not len(places[0]):
+        return 0.0
+    if not len(places[1]):
+        return 2 * max(np.multiply(extent, voxel_size))
+    return 2 * np.abs(places[0][:, None] - places[1]).max(axis=-1).min(axis=1).max()
+
+
+@checked
+@given(masks, codes, sizes)
+def test_the_squared_size_error_is_that_of_the_definition(prediction, code, voxel_size):
+    known = code != UNKNOWN
+    found = scored(prediction, block(code, voxel_size))["squared_size_error"]
+    if not known.any():
+        assert np.isnan(found)
+        return
+    extent = np.ptp(np.argwhere(known), axis=0) + 1
+    measured = [
+        size(mask & known, ~mask & known, extent, np.array(voxel_size)) for mask in (prediction, code == PRESENT)
+    ]
+    assert found == pytest.approx((measured[0] - measured[1]) ** 2, rel=1e-5)
