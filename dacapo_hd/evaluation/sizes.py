@@ -16,7 +16,8 @@ def size_nm(marks: Marks, inside: np.uint8, voxel_size_nm: Sequence[float]) -> f
 
     In nm: a step along an axis counts the voxel's edge there. Unknown voxels are neither object nor background, nor is
     what lies beyond the block. 0 without an object; without background twice the longest edge of the box around what
-    is known, which no other size reaches. Source: Baručić and Kybic, Learning to segment from object sizes (2022), equation 5.
+    is known, which no other size reaches. Source: Baručić and Kybic, Learning to segment from object sizes (2022),
+    equation 5.
     """
     from dacapo_hd.operations import size_kernels as kernels
 
