@@ -186,7 +186,8 @@ class TestSweep:
             (
                 "tasks:",
                 "name: '{x}'\ntasks:",
-                "study.yaml: name: unknown part '{x}'; use {task}, {architecture}, {datasplit}, {trainer}, {start}, {seed}",
+                "study.yaml: name: unknown part '{x}'; use {task}, {architecture}, {datasplit}, {trainer}, {start}, "
+                "{seed}",
             ),
             (
                 "[tasks/hot_distance_mito.yaml,",
