@@ -1,8 +1,10 @@
 """One file per task: targets, head, loss, decoding, segmenters and score."""
 
+from dacapo_hd.tasks.affinities import Affinities
 from dacapo_hd.tasks.base import OutputChannel, Target, Task
 from dacapo_hd.tasks.distance import Distance
 from dacapo_hd.tasks.hot_distance import HotDistance
+from dacapo_hd.tasks.instance import AffinityBranch
 from dacapo_hd.tasks.one_hot import OneHot
 
-__all__ = ["Distance", "HotDistance", "OneHot", "OutputChannel", "Target", "Task"]
+__all__ = ["Affinities", "AffinityBranch", "Distance", "HotDistance", "OneHot", "OutputChannel", "Target", "Task"]

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.architectures.base import FeatureMap
+from dacapo_hd.architectures.base import Architecture, FeatureMap
 from dacapo_hd.config import Component
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.segmentation.base import Segmenter
@@ -58,6 +58,22 @@ class Task(Component, ABC):
     def context_axes(self) -> Literal["zyx", "yx"]:
         """Along which axes they must; a task that looks at single sections needs no other sections."""
         return "zyx"
+
+    @property
+    def context_vx(self) -> tuple[int, ...]:
+        """How far they must be seen at least in voxels (z, y, x), for what is counted in voxels."""
+        return (0, 0, 0)
+
+    @property
+    def needs_instances(self) -> bool:
+        """Whether nothing can be learnt of a present class without instance ids."""
+        return False
+
+    def problems_with(
+        self, architecture: Architecture, voxel_size_nm: Sequence[float], shape_vx: Sequence[int]
+    ) -> list[str]:
+        """Say what keeps the task from being learnt by a network from a volume of `shape_vx`, each in one line."""
+        return []
 
     @abstractmethod
     def targets(self, labels: LabelBlock) -> dict[str, Target]:

@@ -19,7 +19,7 @@ from dacapo_hd.config import structure, unstructure
 from dacapo_hd.evaluation import SCORES
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.segmentation import Prediction, Segmenter
-from dacapo_hd.tasks import Distance, HotDistance, OneHot, Task
+from dacapo_hd.tasks import Affinities, AffinityBranch, Distance, HotDistance, OneHot, Task
 
 CLASSES = ("mito", "er", "psd")
 SHAPE = (12, 14, 16)
@@ -33,6 +33,14 @@ EXAMPLES = [
     HotDistance(CLASSES, scale_nm=10),
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", distance_axes="yx", distance_weight=2),
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", boundaries="instance"),
+    Affinities(CLASSES),
+    Affinities(
+        CLASSES,
+        offsets=((-10, 0, 0), (0, -5, 0), (0, 0, -9.2)),
+        offset_unit="nm",
+        branches=(AffinityBranch(1, ((-20, 0, 0), (0, -10, 0), (0, 5, -23))),),
+        descriptor_sigma_nm=4,
+    ),
 ]
 
 
