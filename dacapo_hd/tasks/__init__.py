@@ -5,6 +5,18 @@ from dacapo_hd.tasks.base import OutputChannel, Target, Task
 from dacapo_hd.tasks.distance import Distance
 from dacapo_hd.tasks.hot_distance import HotDistance
 from dacapo_hd.tasks.instance import AffinityBranch
+from dacapo_hd.tasks.latent_masks import LatentMasks, MaskBranch
 from dacapo_hd.tasks.one_hot import OneHot
 
-__all__ = ["Affinities", "AffinityBranch", "Distance", "HotDistance", "OneHot", "OutputChannel", "Target", "Task"]
+__all__ = [
+    "Affinities",
+    "AffinityBranch",
+    "Distance",
+    "HotDistance",
+    "LatentMasks",
+    "MaskBranch",
+    "OneHot",
+    "OutputChannel",
+    "Target",
+    "Task",
+]

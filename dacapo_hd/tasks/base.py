@@ -65,6 +65,16 @@ class Task(Component, ABC):
         return (0, 0, 0)
 
     @property
+    def decode_context_vx(self) -> tuple[int, ...]:
+        """How far beyond a voxel (z, y, x) `decode` looks for its value."""
+        return (0, 0, 0)
+
+    @property
+    def decode_bytes(self) -> float:
+        """How much memory `decode` takes at most, beside its result."""
+        return 0.0
+
+    @property
     def needs_instances(self) -> bool:
         """Whether nothing can be learnt of a present class without instance ids."""
         return False
@@ -81,7 +91,10 @@ class Task(Component, ABC):
 
     @abstractmethod
     def head(self, stages: Sequence[Sequence[FeatureMap]]) -> nn.Module:
-        """Make the module that maps the network's stages to `{name: prediction (b, c, z, y, x)}`."""
+        """Make the module that maps the network's stages to `{name: prediction (b, c, z, y, x)}`.
+
+        The mapping itself, and what a subclass of `dict` carries beside, comes to `loss` and `decode`.
+        """
 
     @abstractmethod
     def loss(
