@@ -85,7 +85,7 @@ def aggregate(
             around = tuple(slice(max(s.start - r, 0), min(s.stop + r, n)) for s, r, n in reach)
             masks = branch.decode(branch.latents[:, *around]).float()
             shift = tuple(s.start - a.start for s, a in zip(tile, around, strict=True))
-            add = _add_numba if device.type == "cpu" else add_torch
+            add = add_numba if device.type == "cpu" else add_torch
             add(masks, branch.window, offsets_vx, shift, sums)
         mean[:, *tile], variance[:, *tile] = _finished(sums)
     return mean, variance
@@ -111,7 +111,7 @@ def add_torch(masks: Tensor, window: Window, offsets_vx: Sequence[Offset], shift
             sums[2, number][here].addcmul_(both, torch.minimum(x, y))
 
 
-def _add_numba(masks: Tensor, window: Window, offsets_vx: Sequence[Offset], shift: Sequence[int], sums: Tensor) -> None:
+def add_numba(masks: Tensor, window: Window, offsets_vx: Sequence[Offset], shift: Sequence[int], sums: Tensor) -> None:
     pairs = [window.pairs(offset) for offset in offsets_vx]
     starts = np.cumsum([0, *map(len, pairs)])
     table = np.array([(a, b, *place) for found in pairs for a, b, place in found], np.int64).reshape(-1, 5)

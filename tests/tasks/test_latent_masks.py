@@ -44,7 +44,9 @@ def test_what_cannot_be_is_told():
     assert problems(branches=[{"level": 1}]) == [
         "branches: must begin with a branch of level 0, from which affinities are predicted"
     ]
-    assert problems(predict=["affinity"]) == ["predict: must be without affinity, or `affinities` have a branch of level 0"]
+    assert problems(predict=["affinity"]) == [
+        "predict: must be without affinity, or `affinities` have a branch of level 0"
+    ]
     assert problems(predict=["mask"]) == [
         "predict: must be some of affinity, latent_affinity, mask_affinity, mask_variance, got 'mask'"
     ]
