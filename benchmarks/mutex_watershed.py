@@ -40,10 +40,7 @@ def same_parts(ours: NDArray[np.uint32], other: NDArray[np.uint64]) -> bool:
     """Compare partitions; voxels without an attractive edge are 0 in mwatershed, and single parts here."""
     single = np.bincount(ours.ravel())[ours] == 1
     pairs = np.unique(np.stack([ours[~single], other[~single]]), axis=1)
-    return bool(
-        (other[~single] > 0).all()
-        and len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1]
-    )
+    return bool((other[~single] > 0).all() and len(np.unique(pairs[0])) == len(np.unique(pairs[1])) == pairs.shape[1])
 
 
 def run_ours(values: NDArray[np.float32]) -> NDArray[np.uint32]:
