@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import tempfile
@@ -62,13 +61,19 @@ def peak_mib(which: str, values: NDArray[np.float32]) -> float:
         return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
 
 
+def high_water_mib() -> float:
+    """Return the peak memory of this process (Linux); what getrusage tells includes the parent's."""
+    status = Path("/proc/self/status").read_text()
+    return float(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
 def print_peak(which: str, path: str) -> None:
     run = {"ours": run_ours, "mwatershed": run_other}[which]
     run(weights((2, 16, 32)))
     values = np.load(path)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water_mib()
     run(values)
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+    print(high_water_mib() - before)
 
 
 def best_seconds(run: Callable[..., Any], values: NDArray[np.float32], repeats: int) -> tuple[float, NDArray[Any]]:

@@ -97,7 +97,7 @@ class PasteDefects(IntensityAugment):
     def apply(self, raw: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
         images, alphas = _defects(self.images, self.alpha)
         for z in np.flatnonzero(rng.random(raw.shape[1]) < self.chance):
-            number, flips = rng.integers(len(images)), [axis for axis in (0, 1) if rng.random() < 0.5]
+            number, flips = int(rng.integers(len(images))), tuple(axis for axis in (0, 1) if rng.random() < 0.5)
             image, alpha = (np.flip(stack[number], flips) for stack in (images, alphas))
             axes = [_place(*sizes, rng) for sizes in zip(raw.shape[2:], image.shape, strict=True)]
             here, there = zip(*axes, strict=True)
