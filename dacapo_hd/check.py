@@ -133,7 +133,8 @@ def _print(run: Run, report: CheckReport) -> None:
     )
     out.print(
         f"task {type(run.task).__name__}: classes {', '.join(run.task.classes)}; "
-        f"labels are seen {run.task.context_nm:g} nm beyond the output",
+        f"labels are seen {run.task.context_nm:g} nm beyond the output, at least "
+        f"{format_shape(run.task.context_vx)} vx",
         highlight=False,
         soft_wrap=True,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -14,6 +15,13 @@ class MakesHead(Protocol):
     """The part of a task that a network needs (tasks come after architectures)."""
 
     def head(self, stages: Sequence[Sequence[FeatureMap]]) -> nn.Module: ...
+
+
+def in_float32(predictions: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the same mapping, with what its class carries beside, in float32."""
+    converted = copy.copy(predictions)
+    converted.update((name, prediction.float()) for name, prediction in predictions.items())
+    return converted
 
 
 class Network(nn.Module):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -52,3 +54,36 @@ def interval_loss(prediction: Tensor, bounds: Tensor, weight: Tensor, balance: b
     prediction = prediction.float()
     loss = functional.relu(low - prediction) ** 2 + functional.relu(prediction - high) ** 2
     return weighted_mean(loss, weight)
+
+
+def dice_loss(membership: Tensor, target: Tensor, weight: Tensor, axes: Sequence[int]) -> Tensor:
+    """Return 1 - 2 sum(w p t) / (sum(w p^2) + sum(w t^2)) of fuzzy sets, summed over `axes`, which are dropped.
+
+    All within 0..1. An empty target would give 1 whatever is predicted: there it is the loss of the complements 1 - p
+    and 1 - t, 0 for an empty prediction. 0, with gradient 0, where all weights are 0. Source: Bailoni et al. 2020,
+    section 3.2; the empty case is ours.
+    """
+    membership, target, weight = membership.float(), target.float(), weight.float()
+    axes = tuple(axes)
+    empty = (weight * target).sum(axes, keepdim=True) == 0
+    p, t = torch.where(empty, 1 - membership, membership), torch.where(empty, 1 - target, target)
+    sizes = (weight * (p * p + t * t)).sum(axes)
+    known = sizes > 0
+    shared = 2 * (weight * p * t).sum(axes)
+    return torch.where(known, 1 - shared / torch.where(known, sizes, 1), 0)
+
+
+def affinity_loss(
+    logits: Tensor, target: Tensor, weight: Tensor, dice_weight: float, cross_entropy_weight: float, balance: bool
+) -> Tensor:
+    """Return the weighted sum of Dice loss and binary cross-entropy; all tensors (b, c, z, y, x), target 0 or 1.
+
+    The fuzzy set of the Dice loss is the cuts, the pairs of different objects, which are the rarer ones; the loss is
+    the mean over the channels in which something is known.
+    """
+    loss = cross_entropy_weight * one_hot_loss(logits, target, weight, balance)
+    if dice_weight > 0:
+        cuts = (-logits.float()).sigmoid()
+        per_channel = dice_loss(cuts, 1 - target.float(), weight, (0, 2, 3, 4))
+        loss = loss + dice_weight * weighted_mean(per_channel, (weight.sum((0, 2, 3, 4)) > 0).float())
+    return loss

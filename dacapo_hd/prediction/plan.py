@@ -105,7 +105,7 @@ class Plan(InferenceShapes):
     def _fixed_bytes(self) -> float:
         from dacapo_hd.architectures.sizes import parameter_count
 
-        return BASE_BYTES + 4 * parameter_count(self.architecture, self.task)
+        return BASE_BYTES + 4 * parameter_count(self.architecture, self.task) + self.task.decode_bytes
 
     def _bytes_per_voxel(self) -> float:
         """Return the bytes per input voxel: the network's, and those of the blocks being read and written."""

@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 class InferenceShapes:
-    """What is known of an architecture's blocks without the network."""
+    """What is known of the blocks of an architecture and a task without the network."""
 
     architecture: Architecture
+    task: Task
 
     @property
     def step_vx(self) -> tuple[int, ...]:
@@ -30,11 +31,12 @@ class InferenceShapes:
 
     @property
     def rim_vx(self) -> tuple[int, ...]:
-        """What is cut off each side of the network's output: the context that its padding has made up."""
+        """What is cut off each side of the network's output: context made up by padding, or needed by decoding."""
         shape = self.architecture.input_shape_vx
         lost = zip(shape, self.architecture.output_shape_vx(shape), strict=True)
-        missing = (c - (i - o) // 2 for c, (i, o) in zip(self.architecture.context_vx, lost, strict=True))
-        return tuple(max(0, -(-m // step)) * step for m, step in zip(missing, self.step_vx, strict=True))
+        padded = (max(0, c - (i - o) // 2) for c, (i, o) in zip(self.architecture.context_vx, lost, strict=True))
+        missing = (p + d for p, d in zip(padded, self.task.decode_context_vx, strict=True))
+        return tuple(-(-m // step) * step for m, step in zip(missing, self.step_vx, strict=True))
 
     def output_shape_vx(self, input_shape_vx: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of what a call returns; UserError for an input that the network cannot take."""
@@ -72,6 +74,8 @@ class Predictor(InferenceShapes):
         """Predict normalised raw data (c, z, y, x): float32 (channel, z, y, x), centred in the input."""
         import torch
 
+        from dacapo_hd.architectures.network import in_float32
+
         device = torch.device(self.device)
         was_training = self.network.training
         self.network.eval()
@@ -79,8 +83,18 @@ class Predictor(InferenceShapes):
             image = torch.from_numpy(np.ascontiguousarray(raw)).unsqueeze(0).to(device)
             with torch.autocast(device.type, torch.bfloat16, enabled=self.amp):
                 predictions = self.network(image)
-            decoded = self.task.decode({name: prediction.float() for name, prediction in predictions.items()})
+            # decoding may be dear: it gets no more of the rim than it needs
+            needed = tuple(map(min, self.task.decode_context_vx, self.rim_vx))
+            useless = tuple(rim - n for rim, n in zip(self.rim_vx, needed, strict=True))
+            predictions = in_float32(predictions)
+            predictions.update((name, _without(values, useless)) for name, values in predictions.items())
+            decoded = _without(self.task.decode(predictions), needed)
         self.network.train(was_training)
-        inner = tuple(slice(rim, size - rim) for rim, size in zip(self.rim_vx, decoded.shape[2:], strict=True))
-        found: NDArray[np.float32] = decoded[0][:, *inner].float().cpu().numpy()
+        found: NDArray[np.float32] = decoded[0].float().cpu().numpy()
         return found
+
+
+def _without(values: torch.Tensor, rim_vx: Sequence[int]) -> torch.Tensor:
+    """Cut a rim off each side of (b, c, z, y, x)."""
+    inner = tuple(slice(rim, size - rim) for rim, size in zip(rim_vx, values.shape[2:], strict=True))
+    return values[:, :, *inner]

@@ -31,6 +31,14 @@ class IntensityAugment(Augment):
         """Return the changed raw, float32 (c, z, y, x), about -1..1; `raw` itself may be changed."""
 
 
+class SectionAugment(Augment):
+    """An augmentation that takes sections (planes of constant z) away from raw and labels alike."""
+
+    @abstractmethod
+    def lost(self, rng: np.random.Generator, sections: int) -> NDArray[np.bool_]:
+        """Draw which of the raw's sections become black; their labels become those of the section before."""
+
+
 class GeometricAugment(Augment):
     """An augmentation that moves voxels; all of a sample's are composed and resampled once.
 
@@ -77,6 +85,11 @@ class Displacement:
     spacing_nm: float
     begin_nm: tuple[float, ...]
 
+    @property
+    def spacings_nm(self) -> tuple[float, ...]:
+        """Over which lengths it varies along each axis."""
+        return (self.spacing_nm,) * 3
+
     def at(self, positions_nm: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
         """Return the displacement (3, a, b, c) on the lattice of three lists of positions (z, y, x)."""
         from scipy.ndimage import map_coordinates
@@ -87,6 +100,28 @@ class Displacement:
         return np.stack(
             [map_coordinates(v, lattice, order=3, mode="nearest") if v.any() else still for v in self.values_nm]
         )
+
+
+@attrs.frozen(eq=False)
+class SectionShifts:
+    """A displacement of whole sections in nm: `values_nm` (n, 2) along y and x, those of the centre at n // 2."""
+
+    values_nm: NDArray[np.float64]
+    section_nm: float
+
+    @property
+    def spacings_nm(self) -> tuple[float, ...]:
+        """Over which lengths it varies along each axis."""
+        return (self.section_nm, np.inf, np.inf)
+
+    def at(self, positions_nm: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        """Return the displacement (3, a, b, c) on the lattice of three lists of positions (z, y, x)."""
+        # centres of sections lie on whole or on half sections from the sample's centre
+        number = np.floor(positions_nm[0] / self.section_nm + 0.25).astype(int) + len(self.values_nm) // 2
+        shifts = self.values_nm[number.clip(0, len(self.values_nm) - 1)]
+        found = np.zeros((3, *map(len, positions_nm)))
+        found[1:] = shifts.T[:, :, np.newaxis, np.newaxis]
+        return found
 
 
 def _identity() -> NDArray[np.float64]:
@@ -103,7 +138,7 @@ class Geometry:
 
     orientation: NDArray[np.float64] = attrs.field(factory=_identity)
     linear: NDArray[np.float64] = attrs.field(factory=_identity)
-    displacements: tuple[Displacement, ...] = ()
+    displacements: tuple[Displacement | SectionShifts, ...] = ()
 
     def then(self, other: Geometry) -> Geometry:
         """Compose two maps, part by part."""

@@ -13,7 +13,8 @@ from dacapo_hd.sampling.augment import IntensityAugment
 Range = tuple[float, float]
 
 
-def _ordered(instance: object, attribute: attrs.Attribute[Range], value: Range) -> None:
+def ordered(instance: object, attribute: attrs.Attribute[Range], value: Range) -> None:
+    """Validate that a range does not fall (an attrs validator)."""
     if value[0] > value[1]:
         raise ValueError(f"must be two numbers in rising order, got {value!r}")
 
@@ -26,12 +27,15 @@ def _each(validator: Validator) -> Validator:
     return validate
 
 
+each_positive = _each(positive)
+
+
 @attrs.frozen
 class IntensityScaleShift(IntensityAugment):
     """Multiply the contrast (around mid-grey) by a factor and add a shift, both drawn evenly."""
 
-    scale: Range = attrs.field(default=(0.9, 1.1), validator=[_each(positive), _ordered])
-    shift: Range = attrs.field(default=(-0.1, 0.1), validator=_ordered)
+    scale: Range = attrs.field(default=(0.9, 1.1), validator=[each_positive, ordered])
+    shift: Range = attrs.field(default=(-0.1, 0.1), validator=ordered)
     probability: float = attrs.field(default=1.0, validator=fraction)
 
     def apply(self, raw: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -44,7 +48,7 @@ class IntensityScaleShift(IntensityAugment):
 class Gamma(IntensityAugment):
     """Bend the intensity curve: v -> v^gamma on 0..1, gamma drawn evenly in its logarithm."""
 
-    range: Range = attrs.field(default=(0.75, 1.33), validator=[_each(positive), _ordered])
+    range: Range = attrs.field(default=(0.75, 1.33), validator=[each_positive, ordered])
     probability: float = attrs.field(default=1.0, validator=fraction)
 
     def apply(self, raw: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -59,7 +63,7 @@ class Gamma(IntensityAugment):
 class Noise(IntensityAugment):
     """Add Gaussian noise whose standard deviation is drawn evenly from `sigma`."""
 
-    sigma: Range = attrs.field(default=(0.0, 0.1), validator=[_each(non_negative), _ordered])
+    sigma: Range = attrs.field(default=(0.0, 0.1), validator=[_each(non_negative), ordered])
     probability: float = attrs.field(default=1.0, validator=fraction)
 
     def apply(self, raw: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:

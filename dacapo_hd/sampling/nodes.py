@@ -18,7 +18,7 @@ from dacapo_hd.datasplits import OpenCrop
 from dacapo_hd.geometry import nm
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.operations.mirror import mirrored
-from dacapo_hd.sampling.augment import GeometricAugment, Geometry, IntensityAugment, Space
+from dacapo_hd.sampling.augment import GeometricAugment, Geometry, IntensityAugment, SectionAugment, Space
 from dacapo_hd.sampling.boxes import Box, orient, oriented_box
 from dacapo_hd.sampling.locations import Locator
 from dacapo_hd.sampling.warp import Warp
@@ -200,6 +200,29 @@ class ChangeIntensity(_KeepsGlobalState, gp.BatchFilter):
             if rng.random() < augment.probability:
                 raw = augment.apply(raw, rng)
         batch[RAW].data = raw
+
+
+class LoseWholeSections(_KeepsGlobalState, gp.BatchFilter):
+    """Make sections of RAW black, and give their labels those of the section before, unknown where it was not read."""
+
+    def __init__(self, augments: Sequence[tuple[int, SectionAugment]]) -> None:
+        self.augments = augments
+
+    def process(self, batch: gp.Batch, request: SampleRequest) -> None:
+        voxel_size = self.spec[RAW].voxel_size
+        raw, labels = (_box(batch[key].spec.roi, voxel_size) for key in (RAW, LABELS))
+        for stream, augment in self.augments:
+            rng = request.generator(stream)
+            if rng.random() >= augment.probability:
+                continue
+            lost = np.flatnonzero(augment.lost(rng, raw.shape[0]))
+            for key in (RAW, LABELS, INSTANCES):
+                batch[key].data = batch[key].data.copy()
+            batch[RAW].data[:, lost] = -1
+            for z in lost + raw.begin[0] - labels.begin[0]:
+                if 0 <= z < labels.shape[0]:
+                    for key in (LABELS, INSTANCES):
+                        batch[key].data[:, z] = batch[key].data[:, z - 1] if z > 0 else 0
 
 
 class AddTargets(_KeepsGlobalState, gp.BatchFilter):

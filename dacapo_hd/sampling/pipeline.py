@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.labels.block import LabelBlock
-from dacapo_hd.sampling.augment import GeometricAugment, IntensityAugment
+from dacapo_hd.sampling.augment import GeometricAugment, IntensityAugment, SectionAugment
 from dacapo_hd.sampling.nodes import (
     INSTANCES,
     LABELS,
@@ -18,6 +18,7 @@ from dacapo_hd.sampling.nodes import (
     ChangeIntensity,
     ChooseLocation,
     CropSource,
+    LoseWholeSections,
     MoveVoxels,
     SampleRequest,
     box_roi,
@@ -42,7 +43,7 @@ class Sample:
 class SamplePipeline:
     """A built gunpowder pipeline; sample `index` depends on (seed, index) alone.
 
-    crops -> ChooseLocation -> MoveVoxels -> ChangeIntensity -> AddTargets
+    crops -> ChooseLocation -> MoveVoxels -> ChangeIntensity -> LoseWholeSections -> AddTargets
     """
 
     def __init__(self, recipe: Recipe) -> None:
@@ -58,6 +59,9 @@ class SamplePipeline:
         intensity = [(stream, augment) for stream, augment in numbered if isinstance(augment, IntensityAugment)]
         if intensity:
             pipeline += ChangeIntensity(intensity)
+        sections = [(stream, augment) for stream, augment in numbered if isinstance(augment, SectionAugment)]
+        if sections:
+            pipeline += LoseWholeSections(sections)
         self._targets = AddTargets(recipe.task, windows.output, windows.context_vx)
         self._pipeline = pipeline + self._targets
         self._pipeline.setup()

@@ -41,7 +41,10 @@ class Windows:
         if any(s != 1 for s in scale):
             raise UserError(f"architecture: its output voxels must be its input voxels, but each covers {scale}")
         begin = tuple((n - m) // 2 for n, m in zip(shape, output, strict=True))
-        context = [math.ceil(task.context_nm / size) for size in voxel_size_nm]
+        context = [
+            max(math.ceil(task.context_nm / size), least)
+            for size, least in zip(voxel_size_nm, task.context_vx, strict=True)
+        ]
         if task.context_axes == "yx":
             context[0] = 0
         planar = shape[0] == 1 or architecture.context_vx[0] == 0
@@ -74,6 +77,18 @@ def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architectur
         if tuple(crop.classes) != tuple(task.classes):
             raise ValueError(f"crop {crop.name!r} was opened for {crop.classes}, the task has {task.classes}")
         problems += _of_annotations(crop, task, architecture, sampling)
+        problems += [
+            f"crop {crop.name!r}: {problem}"
+            for problem in task.problems_with(architecture, crop.raw_grid.voxel_size_nm, crop.raw_grid.shape_vx)
+        ]
+    if task.needs_instances:
+        numbered = {name for crop in crops for name in crop.instance_classes}
+        problems += [
+            f"datasplit.train: no crop has instance ids of {name!r}, which {type(task).__name__} needs; "
+            "give its labels as InstanceArray"
+            for name in task.classes
+            if name not in numbered
+        ]
     if problems:
         raise UserError(*dict.fromkeys(problems))
 

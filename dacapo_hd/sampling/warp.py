@@ -32,8 +32,11 @@ class Warp:
         self, geometry: Geometry, box: Box, twice_centre: tuple[int, ...], voxel_size_nm: tuple[float, ...]
     ) -> None:
         self._box = box
-        finest_nm = min((d.spacing_nm for d in geometry.displacements), default=math.inf) / STEPS_PER_CONTROL_POINT
-        z, y, x = (_step_bits(finest_nm / size) for size in voxel_size_nm)
+        finest_nm = (
+            min((d.spacings_nm[axis] for d in geometry.displacements), default=math.inf) / STEPS_PER_CONTROL_POINT
+            for axis in range(3)
+        )
+        z, y, x = (_step_bits(finest / size) for finest, size in zip(finest_nm, voxel_size_nm, strict=True))
         self._bits = z, y, x
         axes = [
             (np.arange(b, b + n + (1 << k), 1 << k, dtype=np.float64) - c / 2) * v

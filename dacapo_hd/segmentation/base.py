@@ -17,7 +17,11 @@ UnitedBy = Literal["connectivity", "seeds", "overlap"]
 
 @attrs.frozen(eq=False)
 class Prediction:
-    """Decoded network output, float32 (channel, z, y, x); channels are named `class/quantity`."""
+    """Decoded network output, float32 (channel, z, y, x); channels are named `class/quantity`.
+
+    Quantities of pairs of voxels carry the offset from one to the other (z, y, x): `class/affinity(-1,0,0)` in voxels,
+    `class/affinity(-40,0,0)nm` in nanometres.
+    """
 
     channels: tuple[str, ...]
     data: NDArray[np.float32]
@@ -40,6 +44,11 @@ class Segmentation:
 
     labels: Mapping[str, NDArray[Any]]
     instances: bool = False
+
+
+def kind_of(channel: str) -> str:
+    """Return the quantity of a channel `class/quantity` or `class/quantity(offset)`, without the offset."""
+    return channel.rsplit("/", 1)[-1].partition("(")[0]
 
 
 class Segmenter(Component, ABC):
@@ -87,6 +96,10 @@ class InstanceSegmenter(Segmenter):
     @abstractmethod
     def pieces(self, prediction: Prediction) -> Mapping[str, NDArray[np.uint32]]:
         """Number the pieces 1, 2, ... of each class in a block with its halo, (z, y, x)."""
+
+    def reach_vx(self, prediction: Prediction) -> tuple[int, ...]:
+        """Return how far apart along each axis voxels may be that are compared; blocks must be larger."""
+        return (0, 0, 0)
 
     def segment(self, prediction: Prediction) -> Segmentation:
         """Turn a whole volume into objects: its pieces as one block."""

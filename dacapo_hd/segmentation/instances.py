@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from dacapo_hd.config import ADDED_LATER, non_negative, one_of
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, UnitedBy
 from dacapo_hd.segmentation.components import components
+from dacapo_hd.segmentation.flooding import LEVELS, flood
 from dacapo_hd.segmentation.quantities import RANGES, channels, threshold_in_range
-
-LEVELS = 255
 
 
 @attrs.frozen
@@ -81,16 +80,10 @@ class Watershed(SeededSegmenter):
         return {name: self._flood(found[name], numbers) for name, numbers in seeds.items()}
 
     def _flood(self, values: NDArray[np.float32], seeds: NDArray[np.uint32]) -> NDArray[np.uint32]:
-        from dacapo_hd.segmentation import kernels
-
         low, high = RANGES[self.quantity]
         levels = np.rint((values - np.float32(low)) * np.float32(LEVELS / (high - low)))
         # 0 is closed
-        levels = np.where(values > self.threshold, levels.clip(1, LEVELS), 0).astype(np.uint8)
-        levels, labels = np.pad(levels, 1), np.pad(seeds, 1)
-        following = np.empty(labels.size, np.int32 if labels.size < 2**31 else np.int64)
-        kernels.flood(levels, labels, following)
-        return labels[1:-1, 1:-1, 1:-1]
+        return flood(np.where(values > self.threshold, levels.clip(1, LEVELS), 0).astype(np.uint8), seeds)
 
 
 def _afterwards(segmenter: InstanceSegmenter) -> str:

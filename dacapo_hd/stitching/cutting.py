@@ -51,7 +51,10 @@ def cut(
         inside, origin = _grown(segmenter, prediction, class_name, place.core, seeds)
         foreground = len(origin)
     else:
-        around, foreground = _inside_first(segmenter.pieces(prediction)[class_name], place.core)
+        found = segmenter.pieces(prediction)[class_name]
+        if outside is not None:
+            found = np.where(outside, np.uint32(0), found)
+        around, foreground = _inside_first(found, place.core)
         inside = around[place.core]
     inside, number = with_gaps(inside, foreground) if segmenter.fill_holes else (inside, foreground)
     if origin is not None:

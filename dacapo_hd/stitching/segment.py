@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 from dacapo_hd.arrays import Volume, create_volume
 from dacapo_hd.blockwise import BlockGrid, Compute
 from dacapo_hd.config import unstructure
+from dacapo_hd.errors import UserError
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, Segmenter, UnitedBy
 from dacapo_hd.segmentation.components import components
 from dacapo_hd.segmentation.objects import Objects, unite
@@ -61,6 +62,8 @@ def segment_volume(
     source = Source.open(prediction, roi, mask)
     classes = _classes(segmenter, source)
     grid, chunk = _blocks(segmenter, source, block_shape_vx, chunk_shape_vx, memory_bytes)
+    if isinstance(segmenter, InstanceSegmenter):
+        _require_reach(segmenter, source, grid)
     paths = {name: Path(output).absolute() / name for name in classes}
     settings = _settings(segmenter, source, grid, paths.values())
     name = f"segment {segmenter.label}"
@@ -176,6 +179,24 @@ def _blocks(
         wanted = shape
     chunk = tuple(min(c, b, n) for c, b, n in zip(chunk_shape_vx, wanted, shape, strict=True))
     return BlockGrid.over(shape, wanted, chunk), chunk
+
+
+def _require_reach(segmenter: InstanceSegmenter, source: Source, grid: BlockGrid) -> None:
+    """Raise UserError if a block and its halo do not hold the pairs of voxels that the segmenter compares."""
+    channels = tuple(channel.name for channel in source.channels)
+    # a single voxel would stand for a volume of any size
+    shape = [min(2, size) for size in source.grid.shape_vx]
+    little = Prediction(channels, np.zeros((len(channels), *shape), np.float32), source.grid.voxel_size_nm)
+    halo = halo_of(segmenter, source.grid, grid.shape)
+    for axis, (reach, length, margin, count) in enumerate(
+        zip(segmenter.reach_vx(little), grid.length, halo, grid.shape, strict=True)
+    ):
+        if count > 1 and reach >= length + margin:
+            raise UserError(
+                f"{segmenter.label}: compares voxels that are {reach} apart along {'zyx'[axis]}, but a block of "
+                f"{length} with a halo of {margin} does not hold such pairs; choose larger blocks (more --memory), or "
+                "a larger halo_vx"
+            )
 
 
 def _largest(

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.architectures.base import FeatureMap
+from dacapo_hd.architectures.base import Architecture, FeatureMap
 from dacapo_hd.config import Component
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.segmentation.base import Segmenter
@@ -68,13 +68,42 @@ class Task(Component, ABC):
         """
         return ()
 
+    @property
+    def context_vx(self) -> tuple[int, ...]:
+        """How far they must be seen at least in voxels (z, y, x), for what is counted in voxels."""
+        return (0, 0, 0)
+
+    @property
+    def decode_context_vx(self) -> tuple[int, ...]:
+        """How far beyond a voxel (z, y, x) `decode` looks for its value."""
+        return (0, 0, 0)
+
+    @property
+    def decode_bytes(self) -> float:
+        """How much memory `decode` takes at most, beside its result."""
+        return 0.0
+
+    @property
+    def needs_instances(self) -> bool:
+        """Whether nothing can be learnt of a present class without instance ids."""
+        return False
+
+    def problems_with(
+        self, architecture: Architecture, voxel_size_nm: Sequence[float], shape_vx: Sequence[int]
+    ) -> list[str]:
+        """Say what keeps the task from being learnt by a network from a volume of `shape_vx`, each in one line."""
+        return []
+
     @abstractmethod
     def targets(self, labels: LabelBlock) -> dict[str, Target]:
         """Make the targets of a block; numpy, runs in the data workers. `labels.classes` equals `classes`."""
 
     @abstractmethod
     def head(self, stages: Sequence[Sequence[FeatureMap]]) -> nn.Module:
-        """Make the module that maps the network's stages to `{name: prediction (b, c, z, y, x)}`."""
+        """Make the module that maps the network's stages to `{name: prediction (b, c, z, y, x)}`.
+
+        The mapping itself, and what a subclass of `dict` carries beside, comes to `loss` and `decode`.
+        """
 
     @abstractmethod
     def loss(

@@ -10,7 +10,7 @@ import attrs
 from dacapo_hd.config import non_empty
 from dacapo_hd.errors import suggestion
 from dacapo_hd.evaluation import SCORES
-from dacapo_hd.segmentation.base import Segmenter
+from dacapo_hd.segmentation.base import Segmenter, kind_of
 from dacapo_hd.tasks.base import Task
 
 
@@ -20,6 +20,7 @@ def _distinct_names(instance: Any, attribute: attrs.Attribute[Any], value: Any) 
 
 
 def known_score(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate the name of a score (an attrs validator)."""
     if value not in SCORES:
         near = suggestion(value, SCORES) or f"; there are {', '.join(SCORES)}"
         raise ValueError(f"unknown score {value!r}{near}")
@@ -40,7 +41,7 @@ class PerClassTask(Task):
 
     @grid.validator
     def _grid_reads_what_is_predicted(self, attribute: attrs.Attribute[Any], value: tuple[Segmenter, ...]) -> None:
-        predicted = sorted({channel.name.rsplit("/", 1)[1] for channel in self.output_channels()})
+        predicted = sorted({kind_of(channel.name) for channel in self.output_channels()})
         for segmenter in value:
             wanted = getattr(segmenter, "quantity", predicted[0])
             if wanted not in predicted:

@@ -11,6 +11,7 @@ import attrs
 import torch
 from torch import Tensor, nn
 
+from dacapo_hd.architectures.network import in_float32
 from dacapo_hd.errors import UserError
 from dacapo_hd.stores.rows import StatRow
 from dacapo_hd.training.device import autocast, make_scaler
@@ -143,7 +144,7 @@ def training_step(trainer: Trainer, task: Task, state: TrainingState, batch: Bat
     }
     with autocast(trainer.precision, device):
         predictions = state.network(raw)
-    losses = task.loss({name: value.float() for name, value in predictions.items()}, targets)
+    losses = task.loss(in_float32(predictions), targets)
     total = torch.stack(list(losses.values())).sum()
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(total).backward()  # type: ignore[no-untyped-call]

@@ -19,7 +19,17 @@ from dacapo_hd.config import structure, unstructure
 from dacapo_hd.evaluation import SCORES
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.segmentation import Prediction, Segmenter
-from dacapo_hd.tasks import Distance, HotDistance, ObjectSize, OneHot, Task
+from dacapo_hd.tasks import (
+    Affinities,
+    AffinityBranch,
+    Distance,
+    HotDistance,
+    LatentMasks,
+    MaskBranch,
+    ObjectSize,
+    OneHot,
+    Task,
+)
 
 CLASSES = ("mito", "er", "psd")
 SHAPE = (12, 14, 16)
@@ -34,6 +44,31 @@ EXAMPLES = [
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", distance_axes="yx", distance_weight=2),
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", boundaries="instance"),
     ObjectSize(CLASSES, samples=2, l1_weight=0.1, smoothness_weight=0.1),
+    Affinities(CLASSES),
+    Affinities(
+        CLASSES,
+        offsets=((-10, 0, 0), (0, -5, 0), (0, 0, -9.2)),
+        offset_unit="nm",
+        branches=(AffinityBranch(1, ((-20, 0, 0), (0, -10, 0), (0, 5, -23))),),
+        descriptor_sigma_nm=4,
+    ),
+    # all voxels are drawn, so that losses do not depend on chance
+    LatentMasks(
+        CLASSES,
+        offsets=((-1, 0, 0), (0, -1, 0), (0, 0, -4)),
+        branches=(MaskBranch(0, (3, 3, 3)), MaskBranch(0, (3, 3, 3), (1, 1, 2)), MaskBranch(1, (1, 3, 3), (1, 2, 2))),
+        samples=10**6,
+        transition_vx=1.5,
+    ),
+    LatentMasks(
+        CLASSES,
+        offsets=((-1, 0, 0), (0, -1, 0)),
+        branches=(MaskBranch(0, (3, 3, 3)),),
+        affinities=(AffinityBranch(1, ((-2, 0, 0),)), AffinityBranch(0, ((-1, 0, 0), (0, 3, 0)))),
+        decoder="convolutional",
+        samples=10**6,
+        predict=("affinity", "latent_affinity", "mask_affinity", "mask_variance"),
+    ),
 ]
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dacapo_hd.operations.losses import balanced, interval_loss, one_hot_loss, weighted_mean
+from dacapo_hd.operations.losses import affinity_loss, balanced, dice_loss, interval_loss, one_hot_loss, weighted_mean
 
 SHAPE = (2, 3, 4, 5, 6)
 
@@ -105,3 +105,43 @@ def test_losses_of_half_precision_predictions_are_float32_and_finite(dtype, gene
     ):
         assert found.dtype == torch.float32
         assert found.isfinite()
+
+
+def test_dice_loss_is_that_of_fuzzy_sets():
+    p, t = torch.tensor([0.2, 0.9, 0.5, 0.7]), torch.tensor([0.0, 1.0, 1.0, 1.0])
+    weight = torch.tensor([1.0, 1.0, 2.0, 0.0])
+    shared, sizes = 0.9 + 2 * 0.5, 0.04 + 0.81 + 2 * 0.25 + 1 + 2
+    assert dice_loss(p, t, weight, (0,)).item() == pytest.approx(1 - 2 * shared / sizes)
+
+
+def test_dice_loss_of_an_empty_target_is_that_of_the_complement():
+    p, t = torch.tensor([0.2, 0.9], requires_grad=True), torch.zeros(2)
+    loss = dice_loss(p, t, torch.ones(2), (0,))
+    assert loss.item() == pytest.approx(1 - 2 * (0.8 + 0.1) / (0.64 + 0.01 + 2), rel=1e-5)
+    loss.backward()
+    # less is better
+    assert (p.grad > 0).all()
+    assert dice_loss(torch.zeros(2), t, torch.ones(2), (0,)).item() == 0
+
+
+def test_dice_loss_where_nothing_is_known_is_zero_with_zero_gradient():
+    p = torch.tensor([[0.2, 0.9], [0.3, 0.4]], requires_grad=True)
+    loss = dice_loss(p, torch.tensor([[1.0, 0.0], [1.0, 1.0]]), torch.tensor([[0.0, 0.0], [1.0, 1.0]]), (1,))
+    loss.sum().backward()
+    assert loss[0].item() == 0
+    assert (p.grad[0] == 0).all()
+    assert (p.grad[1] != 0).all()
+
+
+def test_affinity_loss_adds_dice_of_the_cuts_and_cross_entropy(generator):
+    logits = torch.randn(SHAPE, generator=generator)
+    target = (torch.rand(SHAPE, generator=generator) < 0.7).float()
+    weight = torch.ones(SHAPE)
+    weight[:, 1] = 0
+    cross_entropy = one_hot_loss(logits, target, weight, True)
+    cuts = 1 - torch.sigmoid(logits)
+    dice = [dice_loss(cuts[:, c], 1 - target[:, c], weight[:, c], (0, 1, 2, 3)) for c in (0, 2)]
+    expected = 0.5 * sum(dice) / 2 + 3 * cross_entropy
+    torch.testing.assert_close(affinity_loss(logits, target, weight, 0.5, 3.0, True), expected)
+    torch.testing.assert_close(affinity_loss(logits, target, weight, 0.0, 1.0, True), cross_entropy)
+    assert affinity_loss(logits, target, 0 * weight, 0.5, 3.0, True).item() == 0
