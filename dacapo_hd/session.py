@@ -24,7 +24,7 @@ from dacapo_hd.stores.base import Store
 from dacapo_hd.stores.lease import Lease
 from dacapo_hd.stores.rows import ScoreRow, StatRow
 from dacapo_hd.training.checkpoint import Checkpoints
-from dacapo_hd.training.device import choose_device
+from dacapo_hd.training.device import choose_device, settle_threads
 from dacapo_hd.training.interruption import Signals
 from dacapo_hd.training.loop import Callbacks, TrainingState, fit, validation_is_due
 from dacapo_hd.training.progress import TrainingProgress
@@ -83,6 +83,7 @@ class TrainingSession:
         `tensorboard` is a folder for event files, in a folder of the run's name.
         """
         run = self.run
+        settle_threads()
         seed_everything(run.seed)
         state = TrainingState.start(run.trainer, Network(run.architecture, run.task).to(self.device))
         lease.require_held()

@@ -42,3 +42,16 @@ def autocast(precision: str, device: torch.device) -> torch.autocast:
 def make_scaler(precision: str, device: torch.device) -> torch.amp.GradScaler:
     """Make what keeps float16 gradients from vanishing; with every other precision it does nothing."""
     return torch.amp.GradScaler(device.type, enabled=precision == "float16")
+
+
+def settle_threads() -> None:
+    """Let numba start its threads now, and torch keep its number of them.
+
+    Both use one OpenMP library. Started later, by the first parallel kernel of a validation, numba's threads would
+    change the number of torch's, and with it the last digits of what an undisturbed training computes from then on.
+    """
+    import numba
+
+    threads = torch.get_num_threads()
+    numba.get_num_threads()
+    torch.set_num_threads(threads)
