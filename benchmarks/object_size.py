@@ -1,9 +1,9 @@
 """Learning from sizes: what a training step costs next to one of cross-entropy, and all flips next to a transform each.
 
 The batch is of 64 images of 48 x 32 pixels. The networks are the small 2D U-Net of the experiment
-(`experiments/studies/object_size.yaml`) and one with 16 channels at full resolution and four levels.
-Steps of both kinds alternate, and the ratio is of the sums, so that load from elsewhere strikes both. One thread. Times
-are processor seconds. The masks are those of a network that is about right: probabilities of smooth blobs.
+(`experiments/studies/object_size.yaml`), here with same padding, and one with 16 channels at full resolution and four
+levels. Steps of all kinds alternate, and the ratio is of the sums, so that load from elsewhere strikes all. One thread.
+Times are processor seconds. The masks are those of a network that is about right: probabilities of smooth blobs.
 """
 
 from __future__ import annotations
