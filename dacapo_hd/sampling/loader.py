@@ -11,6 +11,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 from multiprocessing.util import Finalize, get_temp_dir
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
+SECONDS_TO_END = 5.0
 
 
 @attrs.frozen(eq=False)
@@ -104,6 +106,8 @@ class BatchLoader:
         except WorkerError:
             raise
         except Exception as error:
+            # a connection breaks a moment before the end of its process is known
+            wait([worker.sentinel for worker in self._workers._workers], SECONDS_TO_END)
             self._find_dead()
             raise WorkerError(f"no batch came from the data workers: {error}") from error
 
