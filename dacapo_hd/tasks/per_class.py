@@ -19,7 +19,8 @@ def _distinct_names(instance: Any, attribute: attrs.Attribute[Any], value: Any) 
         raise ValueError(f"must be a list of different class names, got {value!r}")
 
 
-def _known_score(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+def known_score(instance: Any, attribute: attrs.Attribute[Any], value: Any) -> None:
+    """Validate the name of a score (an attrs validator)."""
     if value not in SCORES:
         near = suggestion(value, SCORES) or f"; there are {', '.join(SCORES)}"
         raise ValueError(f"unknown score {value!r}{near}")
@@ -36,7 +37,7 @@ class PerClassTask(Task):
     classes: tuple[str, ...] = attrs.field(validator=[non_empty, _distinct_names])
     balance: bool = attrs.field(default=True, kw_only=True)
     grid: tuple[Segmenter, ...] = attrs.field(default=(), kw_only=True)
-    best_by: str = attrs.field(default="dice", validator=_known_score, kw_only=True)
+    best_by: str = attrs.field(default="dice", validator=known_score, kw_only=True)
 
     @grid.validator
     def _grid_reads_what_is_predicted(self, attribute: attrs.Attribute[Any], value: tuple[Segmenter, ...]) -> None:

@@ -19,7 +19,7 @@ from dacapo_hd.config import structure, unstructure
 from dacapo_hd.evaluation import SCORES
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.segmentation import Prediction, Segmenter
-from dacapo_hd.tasks import Distance, HotDistance, OneHot, Task
+from dacapo_hd.tasks import Distance, Embeddings, HotDistance, OneHot, Task
 
 CLASSES = ("mito", "er", "psd")
 SHAPE = (12, 14, 16)
@@ -33,6 +33,19 @@ EXAMPLES = [
     HotDistance(CLASSES, scale_nm=10),
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", distance_axes="yx", distance_weight=2),
     HotDistance(CLASSES, scale_nm=10, distance_supervision="interval", boundaries="instance"),
+    Embeddings(CLASSES, neighbour_radius_nm=15),
+    Embeddings(
+        CLASSES,
+        embedding_dims=4,
+        constraints="global",
+        similarity="signed",
+        intra_average="voxels",
+        distance_axes="yx",
+        cut_objects="ignored",
+        distance_factor=10,
+        balance=True,
+    ),
+    Embeddings(CLASSES, background="adjacent", neighbour_radius_nm=15, distance_axes="yx"),
 ]
 
 
