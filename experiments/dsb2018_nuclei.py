@@ -2,10 +2,10 @@
 
 .venv/bin/python experiments/dsb2018_nuclei.py dsb2018_fluo_train.npz OUT.zarr
 
-The file has arrays `img_NAME` (uint8) and `lab_NAME` (ids of nuclei, 0 background), axes y, x, of different sizes. Every
-10th image in the order of the names is for testing; of the others, some drawn at random validate. Brightness differs
-by a factor of ten: each image is stretched such that its 0.1th and 99.9th percentile become 0 and 255. Pixel sizes are not
-known: 1000 nm stand for a pixel.
+The file has arrays `img_NAME` (uint8) and `lab_NAME` (ids of nuclei, 0 background), axes y, x, of different sizes.
+Every 10th image in the order of the names is for testing; of the others, some drawn at random validate. Images differ
+in brightness: each is stretched such that its 0.1th and 99.9th percentile become 0 and 255. Pixel sizes are not known:
+1000 nm stand for a pixel.
 
     OUT.zarr/{train,validate,test}/NAME    raw, labels/nucleus_inst
 
