@@ -2,5 +2,6 @@
 
 from dacapo_hd.architectures.base import Architecture, FeatureMap
 from dacapo_hd.architectures.unet import UNet
+from dacapo_hd.architectures.wnet import WNet
 
-__all__ = ["Architecture", "FeatureMap", "UNet"]
+__all__ = ["Architecture", "FeatureMap", "UNet", "WNet"]

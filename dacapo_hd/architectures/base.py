@@ -16,10 +16,15 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class FeatureMap:
-    """Channels of a feature map and how many input voxels (z, y, x) one of its voxels covers."""
+    """Channels of a feature map and how many input voxels (z, y, x) one of its voxels covers.
+
+    `meant_for` names what a task, if it predicts such a thing, should learn from this map of an earlier stage:
+    `distance` or `embedding`.
+    """
 
     channels: int
     scale: tuple[int, ...] = (1, 1, 1)
+    meant_for: tuple[str, ...] = ()
 
 
 class Architecture(Component, ABC):

@@ -1,4 +1,4 @@
-"""Sizes along one axis of a U-Net: which inputs fit, how large the output is, how far an output voxel sees."""
+"""Sizes along one axis of a U-Net or two: which inputs fit, how large the output is, how far an output voxel sees."""
 
 from __future__ import annotations
 
@@ -88,3 +88,24 @@ class AxisShapes:
             coarse_begin, coarse_end = self._span(level + 1, *coarse)
             begin, end = origin + coarse_begin * factor, origin + (coarse_end + 1) * factor - 1
         return begin - down, end + down
+
+
+@attrs.frozen
+class TwiceAxisShapes(AxisShapes):
+    """One axis of two equal U-Nets, the second of which works on the output of the first."""
+
+    @property
+    def between(self) -> int:
+        """How many voxels, an even number, are cropped between the two, for the second one's input to fit."""
+        return even_excess(-super().lost, self.step) if self.valid else 0
+
+    @property
+    def lost(self) -> int:
+        return 2 * super().lost + self.between
+
+    def _span(self, level: int, begin: int, end: int) -> tuple[int, int]:
+        if level > 0:
+            return super()._span(level, begin, end)
+        second = (super().lost + self.between) // 2
+        begin, end = super()._span(0, begin - second, end - second)
+        return super()._span(0, begin + second, end + second)

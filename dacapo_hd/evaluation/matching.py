@@ -33,10 +33,11 @@ class Matching:
         return cls(i, s, shared, a[i], b[s], int(np.count_nonzero(a[1:])), int(np.count_nonzero(b[1:])))
 
     def scores(self) -> dict[str, float]:
-        """Return the object scores; without any instance they are 1 if there is no segment either, else 0."""
+        """Return the object scores; without any instance all but the count are 1 if there is no segment, else 0."""
+        difference = {"difference_in_count": float(abs(self.instances - self.segments))}
         if not self.instances or not self.segments:
-            return dict.fromkeys(NAMES, float(self.instances == self.segments))
-        return {
+            return dict.fromkeys(NAMES, float(self.instances == self.segments)) | difference
+        return difference | {
             "symmetric_best_dice": self.symmetric_best_dice(),
             "mean_average_precision": float(np.mean([self._precision(percent) for percent in IOU_PERCENT])),
             "panoptic_quality": self.panoptic_quality(),
@@ -81,7 +82,14 @@ class Matching:
         return 2 * self.true_positives(percent) / (self.instances + self.segments)
 
 
-NAMES = ("symmetric_best_dice", "mean_average_precision", "panoptic_quality", "instance_f1_50", "instance_f1_75")
+NAMES = (
+    "symmetric_best_dice",
+    "mean_average_precision",
+    "panoptic_quality",
+    "instance_f1_50",
+    "instance_f1_75",
+    "difference_in_count",
+)
 
 
 def _sum_of_best(objects: NDArray[np.int64], dice: NDArray[np.float64]) -> float:

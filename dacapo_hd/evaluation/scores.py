@@ -134,6 +134,18 @@ _ALL = (
     _objects("panoptic_quality", "sum of the IoUs above 0.5 / (TP + FP / 2 + FN / 2)"),
     _objects("instance_f1_50", "2 TP / (2 TP + FP + FN) of objects at IoU 0.50"),
     _objects("instance_f1_75", "2 TP / (2 TP + FP + FN) of objects at IoU 0.75"),
+    Score(
+        "difference_in_count",
+        "",
+        0,
+        math.inf,
+        False,
+        "|number of segments - number of instances|",
+        "number of segments",
+        "number of instances",
+        "0",
+        of_instances=True,
+    ),
 )
 
 SCORES: dict[str, Score] = {score.name: score for score in _ALL}
@@ -146,6 +158,7 @@ _ALSO_CALLED = {
     "sbd": "symmetric_best_dice",
     "map": "mean_average_precision",
     "pq": "panoptic_quality",
+    "dic": "difference_in_count",
 }
 
 

@@ -1,4 +1,4 @@
-"""Connected components of a mask in memory."""
+"""Connected components in memory."""
 
 from __future__ import annotations
 
@@ -18,4 +18,12 @@ def components(mask: NDArray[np.bool_], connectivity: int) -> NDArray[np.uint32]
     # as numbers: of booleans cc3d 4.1 expects too few components where many voxels touch nothing, and fails
     voxels = np.ascontiguousarray(mask).view(np.uint8)
     found: NDArray[Any] = cc3d.connected_components(voxels, connectivity=connectivity, out_dtype=np.uint32)
+    return found
+
+
+def labelled_components(labels: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """Number the face-connected parts of labels (z, y, x) 1, 2, ...; 0 is background."""
+    import cc3d
+
+    found: NDArray[Any] = cc3d.connected_components(labels, connectivity=6, out_dtype=np.uint32)
     return found

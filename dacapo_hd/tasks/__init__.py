@@ -3,6 +3,7 @@
 from dacapo_hd.tasks.affinities import Affinities
 from dacapo_hd.tasks.base import OutputChannel, Target, Task
 from dacapo_hd.tasks.distance import Distance
+from dacapo_hd.tasks.embeddings import Embeddings
 from dacapo_hd.tasks.hot_distance import HotDistance
 from dacapo_hd.tasks.instance import AffinityBranch
 from dacapo_hd.tasks.latent_masks import LatentMasks, MaskBranch
@@ -13,6 +14,7 @@ __all__ = [
     "Affinities",
     "AffinityBranch",
     "Distance",
+    "Embeddings",
     "HotDistance",
     "LatentMasks",
     "MaskBranch",

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import torch
 
-from dacapo_hd.architectures import Architecture, UNet
+from dacapo_hd.architectures import Architecture, UNet, WNet
 from dacapo_hd.architectures.sizes import memory_estimate_bytes, parameter_count
 from dacapo_hd.config import structure, unstructure
 from dacapo_hd.errors import UserError
@@ -30,6 +30,20 @@ EXAMPLES = {
         upsampling="nearest",
     ),
     "UNet 2D": UNet(input_shape_vx=(3, 44, 52), dims=2, num_fmaps=2),
+    "WNet": WNet(input_shape_vx=(84, 84, 88), num_fmaps=2, out_fmaps=3),
+    "WNet 2D": WNet(input_shape_vx=(3, 84, 92), dims=2, num_fmaps=2, intermediate="distance_map", in_channels=2),
+    "WNet anisotropic": WNet(
+        input_shape_vx=(9, 35, 38),
+        num_fmaps=2,
+        downsample_factors=((1, 3, 3),),
+        kernel_sizes_down=(((1, 3, 3),), ((3, 3, 3),)),
+        kernel_sizes_up=(((3, 3, 3),),),
+        intermediate="coordinates",
+    ),
+    "WNet same": WNet(
+        input_shape_vx=(8, 12, 16), num_fmaps=2, padding="same", intermediate="embedding_features", intermediate_fmaps=8
+    ),
+    "WNet without": WNet(input_shape_vx=(1, 20, 24), dims=2, num_fmaps=2, padding="same", intermediate="none"),
 }
 
 

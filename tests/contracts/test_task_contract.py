@@ -23,6 +23,7 @@ from dacapo_hd.tasks import (
     Affinities,
     AffinityBranch,
     Distance,
+    Embeddings,
     HotDistance,
     LatentMasks,
     MaskBranch,
@@ -69,6 +70,19 @@ EXAMPLES = [
         samples=10**6,
         predict=("affinity", "latent_affinity", "mask_affinity", "mask_variance"),
     ),
+    Embeddings(CLASSES, neighbour_radius_nm=15),
+    Embeddings(
+        CLASSES,
+        embedding_dims=4,
+        constraints="global",
+        similarity="signed",
+        intra_average="voxels",
+        distance_axes="yx",
+        cut_objects="ignored",
+        distance_factor=10,
+        balance=True,
+    ),
+    Embeddings(CLASSES, background="adjacent", neighbour_radius_nm=15, distance_axes="yx"),
 ]
 
 

@@ -96,6 +96,7 @@ def test_object_scores_of_a_case_counted_by_hand():
     truth[0, 0], truth[0, 2], truth[0, 4] = 1, 2, 3
     prediction[0, 0], prediction[0, 2, :8], prediction[0, 4, :5], prediction[0, 6] = 5, 6, 7, 8
     found = of_objects(truth, prediction)
+    assert found["difference_in_count"] == 1
     assert found["instance_f1_50"] == pytest.approx(2 * 3 / 7)
     assert found["instance_f1_75"] == pytest.approx(2 * 2 / 7)
     # 3 pairs at 0.5, 2 up to 0.8, 1 above
@@ -119,11 +120,13 @@ def test_what_lies_on_presence_without_a_known_id_is_left_out():
     prediction = truth.copy()
     prediction[0, 2, 5:] = 2
     found = scored(prediction, block(code, instances=truth), True)
-    assert {found[name] for name in NAMES} == {1.0}
+    assert found["difference_in_count"] == 0
+    assert {found[name] for name in NAMES if name != "difference_in_count"} == {1.0}
     # but a segment on known background is a false one
     prediction[0, 3] = 3
     found = scored(prediction, block(code, instances=truth), True)
     assert found["instance_f1_50"] == pytest.approx(2 / 3)
+    assert found["difference_in_count"] == 1
 
 
 @pytest.mark.parametrize("instances", [None, np.zeros((2, 4, 8), np.uint32)])

@@ -1,0 +1,52 @@
+"""Segmenters of embeddings block by block, next to the same volume at once."""
+
+from __future__ import annotations
+
+import attrs
+import numpy as np
+import pytest
+from embedding_parts import cells
+from stitching_parts import in_one_block, stitched
+
+from dacapo_hd.arrays import MemoryVolume
+from dacapo_hd.geometry import Grid
+from dacapo_hd.prediction.stored import ATTRIBUTE
+from dacapo_hd.segmentation import AngularClustering, HdbscanClustering, MeanShiftClustering
+
+
+def stored(seed: int) -> tuple[MemoryVolume, np.ndarray]:
+    """Store cells as `create_prediction` does, in bytes."""
+    prediction, ids = cells((1, 96, 120), 20, dims=6, noise=0.1, seed=seed)
+    low = np.array([0.0 if name.endswith("distance") else -1.0 for name in prediction.channels])
+    data = np.rint((prediction.data.clip(low[:, None, None, None], 1) - low[:, None, None, None]) * 255)
+    data /= (1 - low)[:, None, None, None]
+    channels = [{"name": name, "low": float(a), "high": 1.0} for name, a in zip(prediction.channels, low, strict=True)]
+    grid = Grid.from_nm(ids.shape, (8.0, 8.0, 8.0))
+    return MemoryVolume(np.rint(data).astype(np.uint8), grid, "prediction", {ATTRIBUTE: channels}), ids
+
+
+def large(labels: np.ndarray) -> np.ndarray:
+    return np.where(np.bincount(labels.ravel())[labels] >= 30, labels, 0)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "segmenter",
+    [AngularClustering(), MeanShiftClustering(), HdbscanClustering()],
+    ids=lambda segmenter: type(segmenter).__name__,
+)
+def test_objects_smaller_than_the_halo_are_those_of_the_whole_volume(segmenter, seed):
+    volume, ids = stored(seed)
+    segmenter = attrs.evolve(segmenter, halo_vx=48, min_size_vx=30)
+    whole = in_one_block(volume, segmenter)
+    found, objects = stitched(volume, segmenter, (1, 48, 60))
+    assert len(objects.voxels) == found.max()
+    same = 0
+    for own in np.unique(whole[whole > 0]):
+        mask = whole == own
+        others, counts = np.unique(found[mask], return_counts=True)
+        other = others[np.argmax(counts)]
+        same += (mask & (found == other)).sum() if other else 0
+    assert same / (whole > 0).sum() > 0.97
+    assert abs(int(whole.max()) - int(found.max())) <= 1
+    assert np.unique(large(ids)).size - 3 <= found.max()
