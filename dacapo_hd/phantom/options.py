@@ -11,7 +11,7 @@ import attrs
 from dacapo_hd.errors import UserError, suggestion
 from dacapo_hd.phantom.annotation import Annotation, Box
 from dacapo_hd.phantom.phantom import Phantom
-from dacapo_hd.phantom.write import PhantomCrop, write_phantom, write_phantom_dataset, write_scheme
+from dacapo_hd.phantom.write import PhantomCrop, crop_folder, write_phantom, write_phantom_dataset, write_scheme
 
 PARTS = ("train", "validate", "test")
 OPTIONS = ("every", "only", "box")
@@ -46,7 +46,7 @@ def write_phantoms(
         annotation.known(shape_vx)
         found[part].append(PhantomCrop(attrs.evolve(first, seed=seed + number), annotation))
     write_phantom_dataset(path, found["train"], found["validate"], found["test"], overwrite)
-    return [Path(path) / part / f"crop_{number}" for part in PARTS for number in range(len(found[part]))]
+    return [crop_folder(path, part, number) for part in PARTS for number in range(len(found[part]))]
 
 
 def parse_crop(text: str) -> tuple[str, Annotation]:

@@ -66,10 +66,14 @@ def write_phantom_dataset(
     root = Path(path)
     for part, crops in (("train", train), ("validate", validate), ("test", test)):
         for number, crop in enumerate(crops):
-            # scores are kept by the names of crops: those of validation and test must differ
-            name = f"test_{number}" if part == "test" else f"crop_{number}"
-            write_phantom(root / part / name, crop.phantom, crop.annotation, overwrite)
+            write_phantom(crop_folder(root, part, number), crop.phantom, crop.annotation, overwrite)
     return write_scheme(root)
+
+
+def crop_folder(root: str | Path, part: str, number: int) -> Path:
+    """Return where a crop of a dataset lies."""
+    # scores are kept by the names of crops: those of validation and test must differ
+    return Path(root) / part / (f"test_{number}" if part == "test" else f"crop_{number}")
 
 
 def write_scheme(folder: str | Path) -> Path:

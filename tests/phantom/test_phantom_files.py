@@ -83,8 +83,12 @@ def test_dataset_follows_the_folder_convention(tmp_path: Path) -> None:
 
 
 def test_options_make_crops_with_rising_seeds(tmp_path: Path) -> None:
-    written = write_phantoms(tmp_path / "d.zarr", (4, 16, 16), seed=3, crops=["validate/only=pm", "train/every=2"])
-    assert [str(p.relative_to(tmp_path)) for p in written] == ["d.zarr/train/crop_0", "d.zarr/validate/crop_0"]
+    written = write_phantoms(
+        tmp_path / "d.zarr", (4, 16, 16), seed=3, crops=["validate/only=pm", "train/every=2", "test"]
+    )
+    places = ["train/crop_0", "validate/crop_0", "test/test_0"]
+    assert [str(p.relative_to(tmp_path / "d.zarr")) for p in written] == places
+    assert all((place / "raw").is_dir() for place in written)
     single = write_phantoms(tmp_path / "s.zarr", (4, 16, 16), seed=4)
     np.testing.assert_array_equal(read(single[0] / "raw"), read(written[0] / "raw"))
     assert (tmp_path / "s.zarr/scheme.yaml").is_file()
