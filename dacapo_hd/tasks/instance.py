@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, get_args
 
@@ -54,9 +55,9 @@ class InstanceTask(PerClassTask):
     def needs_instances(self) -> bool:
         return True
 
+    @abstractmethod
     def all_offsets(self) -> tuple[Offset, ...]:
         """Return every offset that a target is made for."""
-        raise NotImplementedError
 
     def levels(self) -> Iterable[int]:
         """Return the decoder levels that are used."""
