@@ -13,6 +13,7 @@ from pathlib import Path
 
 import attrs
 import numpy as np
+from numpy.typing import NDArray
 
 from dacapo_hd.blockwise.compute import Compute, Job, how_it_ended, python_command
 from dacapo_hd.blockwise.failures import systematic_error
@@ -75,13 +76,15 @@ class Server:
 
 @attrs.define(eq=False)
 class Workers:
-    """The workers of one session."""
+    """The workers of one session; `alone`: each keeps to one block at a time, blocks with an error are left out."""
 
     work: BlockWork
     record: Record
     compute: Compute
     retries: int
     progress: VoxelProgress
+    alone: bool = False
+    _settled: NDArray[np.uint8] = attrs.field(init=False)
     _session: Session = attrs.field(init=False)
     _server: Server = attrs.field(init=False)
     _jobs: dict[int, Job] = attrs.field(factory=dict, init=False)
@@ -95,11 +98,14 @@ class Workers:
 
     def run(self) -> None:
         """Work until each block is done or given up; raises UserError when workers cannot work."""
-        before = int(self.record.done().sum())
+        self._settled = np.array(self.record.done())
+        if self.alone:
+            self._settled[list(self.record.failed_before())] = 1
+        before = int(self._settled.sum())
         self._session = Session(self.record.session())
         try:
             self._session.write_task(self.work, self.record.grid, self.retries)
-            self.record.done().tofile(self._session.folder / "done")
+            self._settled.tofile(self._session.folder / "done")
             with self._serving():
                 while not self._over:
                     self._fill(len(self.record.grid) - before)
@@ -124,18 +130,23 @@ class Workers:
             finally:
                 self._server.stop()
 
+    @property
+    def _begun(self) -> bool:
+        """Whether some block has shown that the work can be done."""
+        return self.alone or self._server.done > 0
+
     def _all_decided(self) -> bool:
         """Tell whether every block is done or given up, as daisy's files say; it does not report the last ones."""
         tracked = self._session.folder / "tracking"
         done = np.fromfile(tracked / "done/c/0/0/0", np.uint8)
         failures = np.fromfile(tracked / "failures/c/0/0/0", np.uint32)
-        return bool(((done > 0) | (self.record.done() > 0) | (failures > self.retries)).all())
+        return bool(((done > 0) | (self._settled > 0) | (failures > self.retries)).all())
 
     def _watch(self, before: int) -> None:
         if self._server.decided != self._decided:
             self._decided = self._server.decided
             self._deaths = 0
-            self.progress(before + self._server.done)
+            self.progress(int(self.record.done().sum()) + self._server.done)
             self._over = before + self._decided >= len(self.record.grid)
         for number, job in list(self._jobs.items()):
             code = job.exit_code()
@@ -162,7 +173,7 @@ class Workers:
         self._deaths += 1
         self._unopened = 0 if self._session.opened(number).exists() else self._unopened + 1
         self.progress.note(f"{what}; its log is {log}")
-        limit = DEATHS_AT_FIRST if self._server.done == 0 else DEATHS
+        limit = DEATHS if self._begun else DEATHS_AT_FIRST
         if self._deaths >= limit or (self._unopened >= DEATHS_UNOPENED and not self._jobs):
             last = _last_line(log)
             raise BlocksFailedError(
@@ -172,11 +183,11 @@ class Workers:
 
     def _fill(self, remaining: int) -> None:
         """Start workers: one until a block is done, then all, but not more than there are blocks."""
-        first = self._server.done == 0
+        first = not self._begun
         wanted = 1 if first else min(self.compute.workers, remaining - self._decided)
         while len(self._jobs) < wanted and self._unopened < DEATHS_UNOPENED and not (self._refused and self._jobs):
-            mode = FIRST if first else CAREFUL if self._replaced else USUAL
-            self._replaced -= mode == CAREFUL
+            mode = FIRST if first else CAREFUL if self.alone or self._replaced else USUAL
+            self._replaced -= mode == CAREFUL and self._replaced > 0
             number = self._started
             self._started += 1
             command = python_command("dacapo_hd.blockwise.worker", self._session.folder, number, mode)

@@ -40,6 +40,7 @@ def _line(block: Block, record: Record) -> str:
     try:
         lines = file.read_text().strip().splitlines()
     except FileNotFoundError:
-        return f"{place}: the worker died each time; the logs are in {record.folder / 'logs'}"
+        how = "the worker died each time, and also when it had this block alone"
+        return f"{place}: {how}; the logs are in {record.folder / 'logs'}"
     reason = lines[-1].removeprefix("dacapo_hd.errors.UserError: ") if lines else "no message"
     return f"{place}: {reason}; traceback in {file}"

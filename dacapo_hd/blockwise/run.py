@@ -49,7 +49,7 @@ def run_blocks(
             if compute.inside():
                 _run_inside(work, kept, retries, bar)
             else:
-                Workers(work, kept, compute, retries, bar).run()
+                _run_workers(work, kept, compute, retries, bar)
             bar(int(kept.done().sum()))
         kept.forget_errors()
         failed = failed_error(kept, retries)
@@ -65,6 +65,13 @@ def _run_inside(work: BlockWork, record: Record, retries: int, bar: VoxelProgres
         raise systematic_error(record)
     if outcome is Outcome.BROKEN:
         raise BrokenWorkerError("this process can do no further block; the same command goes on in a new one")
+
+
+def _run_workers(work: BlockWork, record: Record, compute: Compute, retries: int, bar: VoxelProgress) -> None:
+    Workers(work, record, compute, retries, bar).run()
+    # a block without an error was given up because its workers died, which another block in flight may have caused
+    if any(not record.error_file(block.number).exists() for block in record.remaining()):
+        Workers(work, record, compute, 0, bar, alone=True).run()
 
 
 @contextmanager

@@ -104,11 +104,23 @@ def test_a_block_that_always_kills_its_worker_is_listed_and_takes_no_other_with_
     with pytest.raises(BlocksFailedError) as raised:
         run(work, grid, tmp_path, workers=2)
     assert raised.value.problems[1] == (
-        f"block 4 (voxels 0:1,3:6,2:6): the worker died each time; the logs are in {tmp_path / 'record' / 'logs'}"
+        "block 4 (voxels 0:1,3:6,2:6): the worker died each time, and also when it had this block alone; "
+        f"the logs are in {tmp_path / 'record' / 'logs'}"
     )
     assert len(raised.value.problems) == 2
-    assert len(work.lines("tries-4")) == 4
+    assert len(work.lines("tries-4")) == 5
     assert len(set(work.lines("done"))) == len(grid) - 1
+
+
+def test_several_such_blocks_among_four_workers_take_no_other_with_them(make_work, grid, tmp_path):
+    deadly = (3, 4, 11, 12)
+    work = make_work(faults={**dict.fromkeys(deadly, ("kill", 99)), 20: ("raise", 99)})
+    with pytest.raises(BlocksFailedError) as raised:
+        run(work, grid, tmp_path, workers=4)
+    assert [problem.split(" (")[0] for problem in raised.value.problems[1:]] == [
+        f"block {number}" for number in (*deadly, 20)
+    ]
+    assert set(map(int, work.lines("done"))) == set(range(len(grid))) - {*deadly, 20}
 
 
 @pytest.mark.parametrize("fault", ["kill", "exit"])
