@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import sys
 import threading
 import traceback
 from abc import ABC, abstractmethod
@@ -16,6 +14,7 @@ from typing import Any, ClassVar
 import attrs
 
 from dacapo_hd.blockwise.grid import Block, BlockGrid
+from dacapo_hd.blockwise.memory import give_memory_back, keep_memory_flat
 from dacapo_hd.blockwise.record import Record
 from dacapo_hd.blockwise.work import BlockFunction, BrokenWorkerError
 
@@ -79,6 +78,7 @@ class Lanes:
 
         Lanes that wait for a source that cannot stop are left behind: the process has to end then.
         """
+        keep_memory_flat()
         if not self.alone:
             self._go.set()
         known = self.record.failed_before() if self.alone else frozenset()
@@ -122,7 +122,7 @@ class Lanes:
             # nothing of a block may stay in memory while this waits for the next
             del request, block, data, future
             result = None
-            _give_memory_back()
+            give_memory_back()
 
     def _stop(self) -> None:
         self._stopped.set()
@@ -199,10 +199,3 @@ class Lanes:
             if self._served.is_set():
                 raise CancelledError
         return future.result()
-
-
-def _give_memory_back() -> None:
-    """Let glibc return freed memory to the system; it keeps pieces for each thread that no other block fits into."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)

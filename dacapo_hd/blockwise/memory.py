@@ -1,0 +1,37 @@
+"""How glibc keeps freed memory: left alone, the peak of a process grows with the number of blocks that it has done."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from functools import cache
+from typing import Any
+
+# of mallopt, as malloc.h names them
+M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
+MAPPED_BYTES = 2**20
+ARENAS = 2
+
+
+@cache
+def _glibc() -> Any:
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    return library if hasattr(library, "malloc_trim") else None
+
+
+@cache
+def keep_memory_flat() -> None:
+    """Let arrays of a block go back to the system when they are freed, for the rest of this process.
+
+    glibc raises the size from which it does so up to 32 MiB, and keeps smaller pieces in an arena for each thread,
+    where the next block's do not fit between what is still in use.
+    """
+    if _glibc() is not None:
+        _glibc().mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES)
+        _glibc().mallopt(M_ARENA_MAX, ARENAS)
+
+
+def give_memory_back() -> None:
+    """Return the small pieces as well."""
+    if _glibc() is not None:
+        _glibc().malloc_trim(0)
