@@ -35,7 +35,7 @@ def mutex_watershed(
     one (> 0) merges the parts of its voxels unless an earlier repulsive one forbids it, and a repulsive one forbids
     that its parts are ever merged. `affinities` are (offset, z, y, x). Of an offset's edges `fractions` are used,
     drawn by a hash of their position and `seed`, and only those whose u lies on the lattice of `strides_vx`. Equal
-    |weights| come in the order of that hash. Source: Wolf et al. 2018 and 2020, algorithm 1.
+    |weights| come in the order of that hash; those of 0 say nothing. Source: Wolf et al. 2018 and 2020, algorithm 1.
     """
     shape = affinities.shape[1:]
     voxels = int(np.prod(shape))
@@ -45,10 +45,10 @@ def mutex_watershed(
     limits = np.minimum(np.rint(kept * 2.0**32), 2.0**32).astype(np.uint64)
     dtype = np.uint32 if len(offsets) * voxels < MOST_IDS else np.uint64
     key = np.uint64(seed % 2**64)
-    count = _edges(shape, offsets, strides, limits, key, np.empty(0, dtype))
-    ids = np.empty(count, dtype)
-    _edges(shape, offsets, strides, limits, key, ids)
     weights = np.subtract(affinities, np.float32(cut), dtype=np.float32).ravel()
+    count = _edges(shape, offsets, strides, limits, key, weights, np.empty(0, dtype))
+    ids = np.empty(count, dtype)
+    _edges(shape, offsets, strides, limits, key, weights, ids)
     spare = np.empty_like(ids)
     bits = weights.view(np.uint32)
     # floats of one sign are ordered like their bits
@@ -73,7 +73,13 @@ def _hash(edge: Any, key: Any) -> Any:
 
 @numba.njit(cache=True)
 def _edges(
-    shape: tuple[int, int, int], offsets: Int64s, strides: Int64s, limits: NDArray[np.uint64], key: Any, ids: Ids
+    shape: tuple[int, int, int],
+    offsets: Int64s,
+    strides: Int64s,
+    limits: NDArray[np.uint64],
+    key: Any,
+    weights: NDArray[np.float32],
+    ids: Ids,
 ) -> int:
     """Write the edges that are used into `ids` unless it is empty; returns how many there are."""
     depth, height, width = shape
@@ -88,7 +94,8 @@ def _edges(
                     continue
                 row = ((o * depth + z) * height + y) * width
                 for x in range(max(0, -dx), min(width, width - dx)):
-                    if x % strides[o, 2] != 0:
+                    # an edge of weight 0 would come last, when nothing is left to forbid
+                    if x % strides[o, 2] != 0 or weights[row + x] == 0:
                         continue
                     if limits[o] < np.uint64(1 << 32) and _hash(row + x, key) & np.uint64(0xFFFFFFFF) >= limits[o]:
                         continue

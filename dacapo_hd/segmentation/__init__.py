@@ -2,6 +2,7 @@
 
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, Segmentation, Segmenter
 from dacapo_hd.segmentation.clusters import AngularClustering, HdbscanClustering, MeanShiftClustering
+from dacapo_hd.segmentation.cosine import CosineMutexWatershed
 from dacapo_hd.segmentation.instances import ConnectedComponents, Watershed
 from dacapo_hd.segmentation.masks import Argmax, Threshold
 from dacapo_hd.segmentation.partition import MutexWatershed, SuperpixelAgglomeration
@@ -10,6 +11,7 @@ __all__ = [
     "AngularClustering",
     "Argmax",
     "ConnectedComponents",
+    "CosineMutexWatershed",
     "HdbscanClustering",
     "InstanceSegmenter",
     "MeanShiftClustering",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Literal, get_args
 import attrs
 import numpy as np
 
-from dacapo_hd.architectures.base import FeatureMap
+from dacapo_hd.architectures.base import Architecture, FeatureMap
 from dacapo_hd.config import non_negative, one_of, positive
 from dacapo_hd.labels.block import ABSENT, PRESENT, LabelBlock
 from dacapo_hd.operations.distance import Axes
 from dacapo_hd.operations.object_distance import object_distance
-from dacapo_hd.segmentation import AngularClustering
+from dacapo_hd.segmentation import AngularClustering, CosineMutexWatershed
 from dacapo_hd.segmentation.base import Segmenter
+from dacapo_hd.segmentation.cosine import Similarity
 from dacapo_hd.segmentation.vectors import embedding_channel
 from dacapo_hd.tasks.base import OutputChannel, Target
 from dacapo_hd.tasks.per_class import PerClassTask, known_score
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from dacapo_hd.operations.embeddings import Objects
 
 Constraints = Literal["local", "global"]
-Similarity = Literal["absolute", "signed"]
 Averaging = Literal["objects", "voxels"]
 Background = Literal["object", "adjacent", "ignored"]
 CutObjects = Literal["visible", "ignored"]
@@ -62,6 +62,15 @@ class Embeddings(PerClassTask):
     balance: bool = attrs.field(default=False, kw_only=True)
     best_by: str = attrs.field(default="symmetric_best_dice", validator=known_score, kw_only=True)
 
+    @similarity.validator
+    def _that_of_the_grid(self, attribute: attrs.Attribute[Similarity], value: Similarity) -> None:
+        for segmenter in self.grid:
+            if isinstance(segmenter, CosineMutexWatershed) and segmenter.similarity != value:
+                raise ValueError(
+                    f"must be that of each CosineMutexWatershed in grid, of which one has {segmenter.similarity!r}; "
+                    f"got {value!r}"
+                )
+
     @property
     def context_axes(self) -> Axes:
         return self.distance_axes
@@ -69,6 +78,13 @@ class Embeddings(PerClassTask):
     @property
     def needs_instances(self) -> bool:
         return True
+
+    def problems_with(
+        self, architecture: Architecture, voxel_size_nm: Sequence[float], shape_vx: Sequence[int]
+    ) -> list[str]:
+        mutex = (segmenter for segmenter in self.segmenters() if isinstance(segmenter, CosineMutexWatershed))
+        found = (segmenter.problem_with_sections(shape_vx[0]) for segmenter in mutex)
+        return [f"task.grid: {problem}" for problem in found if problem is not None]
 
     def targets(self, labels: LabelBlock) -> dict[str, Target]:
         return {"distance": self._distance_target(labels), "embedding": embedding_target(labels)}
@@ -153,7 +169,8 @@ class Embeddings(PerClassTask):
         return torch.cat([distance, vectors.reshape(shape)], dim=1)
 
     def default_grid(self) -> tuple[Segmenter, ...]:
-        return tuple(AngularClustering(threshold=t, merge=m) for t in (0.05, 0.1, 0.2) for m in (True, False))
+        angular = (AngularClustering(threshold=t, merge=m) for t in (0.05, 0.1, 0.2) for m in (True, False))
+        return (*angular, CosineMutexWatershed(similarity=self.similarity))
 
 
 def ids_of(labels: LabelBlock, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:

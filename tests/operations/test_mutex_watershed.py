@@ -56,6 +56,14 @@ def test_it_is_the_literal_algorithm_on_tie_free_input(seed, count):
     assert found.dtype == np.uint32
 
 
+def test_edges_of_weight_0_say_nothing():
+    weights = tie_free((len(OFFSETS), *SHAPE), 0)
+    weights[np.random.default_rng(1).random(weights.shape) < 0.5] = 0
+    found = mutex_watershed(weights, OFFSETS, cut=0.0)
+    np.testing.assert_array_equal(found, edge_by_edge(weights, OFFSETS))
+    assert mutex_watershed(np.zeros_like(weights), OFFSETS, cut=0.0).max() == np.prod(SHAPE)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_it_equals_mwatershed_on_tie_free_input(seed):
     weights = tie_free((len(OFFSETS), 8, 40, 45), seed)

@@ -12,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dacapo_hd.errors import UserError
-from dacapo_hd.segmentation import AngularClustering, HdbscanClustering, MeanShiftClustering, Prediction
+from dacapo_hd.segmentation import (
+    AngularClustering,
+    CosineMutexWatershed,
+    HdbscanClustering,
+    MeanShiftClustering,
+    Prediction,
+)
 
 checked = settings(max_examples=40, deadline=None, derandomize=True)
-SEGMENTERS = [AngularClustering(), MeanShiftClustering(), HdbscanClustering()]
+SEGMENTERS = [AngularClustering(), MeanShiftClustering(), HdbscanClustering(), CosineMutexWatershed()]
 
 
 def best_dice(a: np.ndarray, b: np.ndarray) -> float:
@@ -34,7 +40,7 @@ def test_cells_are_told_apart(segmenter):
     assert found.instances
     assert labels.dtype == np.uint32
     assert not labels[prediction.data[0] <= segmenter.threshold].any()
-    if isinstance(segmenter, AngularClustering):
+    if isinstance(segmenter, AngularClustering | CosineMutexWatershed):
         assert min(best_dice(ids, labels), best_dice(labels, ids)) > 0.85
     else:
         large = np.bincount(labels.ravel())[labels] >= 10

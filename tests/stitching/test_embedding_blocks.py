@@ -9,9 +9,11 @@ from embedding_parts import cells
 from stitching_parts import in_one_block, stitched
 
 from dacapo_hd.arrays import MemoryVolume
+from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 from dacapo_hd.prediction.stored import ATTRIBUTE
-from dacapo_hd.segmentation import AngularClustering, HdbscanClustering, MeanShiftClustering
+from dacapo_hd.segmentation import AngularClustering, CosineMutexWatershed, HdbscanClustering, MeanShiftClustering
+from dacapo_hd.stitching import segment_volume
 
 
 def stored(seed: int) -> tuple[MemoryVolume, np.ndarray]:
@@ -32,7 +34,7 @@ def large(labels: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "segmenter",
-    [AngularClustering(), MeanShiftClustering(), HdbscanClustering()],
+    [AngularClustering(), MeanShiftClustering(), HdbscanClustering(), CosineMutexWatershed()],
     ids=lambda segmenter: type(segmenter).__name__,
 )
 def test_objects_smaller_than_the_halo_are_those_of_the_whole_volume(segmenter, seed):
@@ -50,3 +52,36 @@ def test_objects_smaller_than_the_halo_are_those_of_the_whole_volume(segmenter, 
     assert same / (whole > 0).sum() > 0.97
     assert abs(int(whole.max()) - int(found.max())) <= 1
     assert np.unique(large(ids)).size - 3 <= found.max()
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            {"halo_vx": 3},
+            "compares voxels that are 12 apart along y, but a block of 6 with a halo of 3 does not hold such pairs; "
+            "choose larger blocks (more --memory), or a larger halo_vx",
+        ),
+        (
+            {"offsets_vx": ((0, 0, -1), (0, -1, 0), (-2, 0, 0))},
+            "no offset to a neighbour leaves the section, but there are several, whose objects would fall apart; "
+            "add one along z such as (-1,0,0) to offsets_vx",
+        ),
+    ],
+)
+def test_offsets_that_do_not_suit_the_blocks_are_an_error(tmp_path, options, problem):
+    volume, _ = stored(0)
+    sections = np.repeat(volume.data, 4, axis=1)
+    volume = MemoryVolume(sections, Grid.from_nm(sections.shape[1:], (8.0, 8.0, 8.0)), "p", volume.attributes)
+    segmenter = CosineMutexWatershed(**options)
+    with pytest.raises(UserError) as raised:
+        segment_volume(
+            volume,
+            segmenter,
+            tmp_path / "out",
+            tmp_path / "record",
+            block_shape_vx=(4, 6, 6),
+            chunk_shape_vx=(4, 6, 6),
+        )
+    assert raised.value.problems == (f"{segmenter.label}: {problem}",)
+    assert not (tmp_path / "out").exists()

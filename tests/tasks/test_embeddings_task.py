@@ -9,7 +9,7 @@ import torch
 from dacapo_hd.architectures import UNet, WNet
 from dacapo_hd.architectures.network import Network
 from dacapo_hd.labels.block import UNKNOWN, LabelBlock
-from dacapo_hd.segmentation import AngularClustering, Prediction
+from dacapo_hd.segmentation import AngularClustering, CosineMutexWatershed, Prediction
 from dacapo_hd.tasks import Embeddings
 
 SMALL = {"dims": 2, "num_fmaps": 4, "padding": "same", "input_shape_vx": (1, 24, 24)}
@@ -140,6 +140,17 @@ def test_vectors_learnt_from_free_parameters_tell_objects_apart(block, as_batch,
     assert len(pairs) == 4
 
 
+def test_the_grid_takes_the_similarity_of_the_loss_and_must_join_sections():
+    assert {
+        s.similarity for s in Embeddings(("mito",), similarity="signed").segmenters() if hasattr(s, "similarity")
+    } == {"signed"}
+    flat = CosineMutexWatershed(((0, -1, 0), (0, 0, -1), (0, -4, 0)))
+    task = Embeddings(("mito",), grid=(AngularClustering(), flat))
+    assert task.problems_with(UNet(**SMALL), (8, 8, 8), (1, 24, 24)) == []
+    (problem,) = task.problems_with(UNet(**SMALL), (8, 8, 8), (5, 24, 24))
+    assert problem == f"task.grid: {flat.problem_with_sections(5)}"
+
+
 def test_the_published_codes_form():
     task = Embeddings(("mito",), intra_average="voxels", background="adjacent", distance_factor=10)
     predictions = {"distance": torch.full((1, 1, 1, 2, 2), 5.0), "embedding": torch.randn(1, 8, 1, 2, 2)}
@@ -155,6 +166,10 @@ def test_the_published_codes_form():
         ({"similarity": "cosine"}, "must be one of 'absolute', 'signed', got 'cosine'"),
         ({"background": "none"}, "must be one of 'object', 'adjacent', 'ignored', got 'none'"),
         ({"context_nm": -1}, "must be >= 0, got -1"),
+        (
+            {"similarity": "signed", "grid": (AngularClustering(), CosineMutexWatershed())},
+            "must be that of each CosineMutexWatershed in grid, of which one has 'absolute'; got 'signed'",
+        ),
         ({"best_by": "dise"}, "unknown score 'dise'; did you mean 'dice'?"),
     ],
 )
