@@ -6,38 +6,37 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+Int64s = NDArray[np.int64]
+
+BEYOND = -2
+
 
 @numba.njit(cache=True, nogil=True)
-def mark_near(labels: NDArray[np.int64], steps: NDArray[np.int64], near: NDArray[np.bool_]) -> None:
+def mark_near(labels: Int64s, margin: Int64s, steps: Int64s, near: NDArray[np.bool_]) -> None:
     """Set `near[a, b]` or `near[b, a]` for each two labels (z, y, x) of which voxels are one of `steps` apart.
 
-    Labels are numbered from 0 on, -1 being none. Both ends of the shortest way between two labels are voxels with a
-    face neighbour of another label: those alone are tried. `steps` (k, 3) holds one of each pair of opposite steps.
+    Labels are numbered from 0 on, -1 being none, and BEYOND in the `margin` (z, y, x), which no step from inside leaves.
+    Both ends of the shortest way between two labels are voxels with a face neighbour of another label: those alone are
+    tried. `steps` (k, 3) holds one of each pair of opposite steps.
     """
     depth, height, width = labels.shape
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                own = labels[z, y, x]
-                if own < 0 or not _at_edge(labels, z, y, x):
+    faces = (-height * width, -width, -1, 1, width, height * width)
+    leads = (steps[:, 0] * height + steps[:, 1]) * width + steps[:, 2]
+    flat = labels.ravel()
+    for z in range(margin[0], depth - margin[0]):
+        for y in range(margin[1], height - margin[1]):
+            first = (z * height + y) * width
+            for place in range(first + margin[2], first + width - margin[2]):
+                own = flat[place]
+                if own < 0:
                     continue
-                for i in range(len(steps)):
-                    k, j, m = z + steps[i, 0], y + steps[i, 1], x + steps[i, 2]
-                    if 0 <= k < depth and 0 <= j < height and 0 <= m < width:
-                        other = labels[k, j, m]
-                        if other >= 0 and other != own:
-                            near[own, other] = True
-
-
-@numba.njit(cache=True, nogil=True)
-def _at_edge(labels: NDArray[np.int64], z: int, y: int, x: int) -> bool:
-    depth, height, width = labels.shape
-    own = labels[z, y, x]
-    return bool(
-        (z > 0 and labels[z - 1, y, x] != own)
-        or (z + 1 < depth and labels[z + 1, y, x] != own)
-        or (y > 0 and labels[z, y - 1, x] != own)
-        or (y + 1 < height and labels[z, y + 1, x] != own)
-        or (x > 0 and labels[z, y, x - 1] != own)
-        or (x + 1 < width and labels[z, y, x + 1] != own)
-    )
+                at_edge = False
+                for face in faces:
+                    other = flat[place + face]
+                    at_edge |= (other != own) & (other != BEYOND)
+                if not at_edge:
+                    continue
+                for lead in leads:
+                    other = flat[place + lead]
+                    if other >= 0 and other != own:
+                        near[own, other] = True

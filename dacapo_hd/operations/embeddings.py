@@ -24,7 +24,10 @@ SHORTEST = 1e-3
 
 def unit(vectors: Tensor) -> Tensor:
     """Return vectors along axis 1 with length 1, in float32; those shorter than 0.001 stay shorter than 1."""
-    return functional.normalize(vectors.float(), dim=1, eps=SHORTEST)
+    vectors = vectors.float()
+    # several times as fast as the norm along an axis that is not the last
+    squared: Tensor = (vectors * vectors).sum(dim=1, keepdim=True)
+    return vectors * squared.clamp(min=SHORTEST**2).rsqrt()
 
 
 @attrs.frozen(eq=False)
@@ -48,10 +51,12 @@ class Objects:
         """
         largest = max(int(ids.max()), BACKGROUND)
         first = torch.arange(len(ids), device=ids.device).view(-1, 1, 1, 1) * (largest + 1)
-        known = ids >= (BACKGROUND if background else BACKGROUND + 1)
-        counts = torch.bincount((ids + first)[known], minlength=len(ids) * (largest + 1))
-        number = torch.cumsum(counts > 0, 0) - 1
-        labels = torch.where(known, number[(ids + first).clamp(min=0)], UNKNOWN)
+        keys = ids + first
+        # voxels of no object have the last key
+        keys = torch.where(ids >= (BACKGROUND if background else BACKGROUND + 1), keys, len(ids) * (largest + 1))
+        counts = torch.bincount(keys.flatten(), minlength=len(ids) * (largest + 1) + 1)[:-1]
+        number = functional.pad(torch.cumsum(counts > 0, 0) - 1, (0, 1), value=UNKNOWN)
+        labels = number[keys]
         keys = torch.nonzero(counts).squeeze(1)
         image = torch.div(keys, largest + 1, rounding_mode="floor")
         return cls(labels, image, keys % (largest + 1) == BACKGROUND, counts[keys])
@@ -103,10 +108,12 @@ def half_ball(radius_nm: float, voxel_size_nm: Sequence[float], shape: Sequence[
 
 
 def _near(labels: NDArray[np.int64], count: int, steps: NDArray[np.int64]) -> NDArray[np.int64]:
-    from dacapo_hd.operations.embedding_kernels import mark_near
+    from dacapo_hd.operations.embedding_kernels import BEYOND, mark_near
 
     near = np.zeros((count, count), np.bool_)
-    mark_near(labels, steps, near)
+    # with a margin no step leaves the array; one voxel at least, for face neighbours
+    margin = np.abs(steps).max(axis=0, initial=1)
+    mark_near(np.pad(labels, margin[:, None].repeat(2, axis=1), constant_values=BEYOND), margin, steps, near)
     return np.argwhere(near | near.T)
 
 
