@@ -2,7 +2,8 @@
 
 The loss is that of a batch of 4 x 256^2 pixels of touching cells, forward and backward; the literal loop takes one
 object after the other, as the formula is written, and must give the same values and gradients. Both are told which
-objects are neighbours, for which the search is timed by itself: what a training step pays is the sum. Times are processor seconds of one thread, the least of several repetitions.
+objects are neighbours, for which the search is timed by itself: what a training step pays is the sum. Times are
+processor seconds of one thread, the least of several repetitions.
 """
 
 from __future__ import annotations
@@ -116,7 +117,7 @@ def measure_loss(side: int, repetitions: int) -> list[str]:
         f"loss, forward and backward, 4 x {side}^2: {fast:.4f} s",
         f"search for neighbours within {RADIUS_NM:g} pixels, beside: {search:.4f} s",
         f"literal loop: {slow:.3f} s",
-        f"speed ratio: {slow / fast:.1f} x (goal >= 10); {slow / (fast + search):.1f} x with the search on our side only",
+        f"speed ratio: {slow / fast:.1f} x (goal >= 10), {slow / (fast + search):.1f} x if only ours had to search",
     ]
 
 

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from dacapo_hd.application.choice import choose, choose_compute, open_mask, open_source, require_readable
+from dacapo_hd.application.choice import (
+    choose,
+    choose_compute,
+    open_mask,
+    open_source,
+    require_readable,
+    require_suitable,
+)
 from dacapo_hd.application.decision import Decision
 from dacapo_hd.application.estimate import Estimate
 from dacapo_hd.application.network import RunNetwork
@@ -129,7 +136,7 @@ def decide(manager: RunManager, run: Run, request: Request, memory_bytes: float)
     trained = Checkpoints(manager.store, run.name).load(iteration)["data"]
     source = open_source(run, request.input, request.voxel_size_nm, trained)
     grid = parse_roi(request.roi, source.grid)
-    require_readable(segmenter, run)
+    require_suitable(segmenter, run, grid)
     if request.mask is not None:
         open_mask(request.mask, source)
     if request.flips:

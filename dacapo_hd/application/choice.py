@@ -16,10 +16,11 @@ from dacapo_hd.blockwise import Compute, Local
 from dacapo_hd.config import load, structure
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
-from dacapo_hd.geometry import format_nm
+from dacapo_hd.geometry import Grid, format_nm
 from dacapo_hd.inference import newest_checkpoint
 from dacapo_hd.prediction.inside import check_mask
 from dacapo_hd.segmentation.base import Prediction, Segmenter
+from dacapo_hd.tasks.per_class import PerClassTask
 
 if TYPE_CHECKING:
     from dacapo_hd.manager import RunManager
@@ -91,6 +92,20 @@ def require_readable(segmenter: Segmenter, run: Run) -> Mapping[str, np.dtype[An
     channels = tuple(channel.name for channel in run.task.output_channels())
     one_voxel = Prediction(channels, np.zeros((len(channels), 1, 1, 1), np.float32), (1.0, 1.0, 1.0))
     return {name: labels.dtype for name, labels in segmenter.segment(one_voxel).labels.items()}
+
+
+def require_suitable(segmenter: Segmenter, run: Run, grid: Grid) -> None:
+    """Let a segmenter fail before anything is computed that the grid of the task could not hold for such a volume."""
+    require_readable(segmenter, run)
+    if not isinstance(run.task, PerClassTask):
+        return
+    try:
+        task = attrs.evolve(run.task, grid=(segmenter,))
+    except ValueError as error:
+        raise UserError(f"{segmenter.label}: does not suit the task of run {run.name!r}: {error}") from None
+    problems = task.problems_with(run.architecture, grid.voxel_size_nm, grid.shape_vx)
+    if problems:
+        raise UserError(*problems)
 
 
 def choose_compute(text: str | None, workers: int | None) -> Compute:

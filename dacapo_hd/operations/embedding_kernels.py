@@ -15,7 +15,7 @@ BEYOND = -2
 def mark_near(labels: Int64s, margin: Int64s, steps: Int64s, near: NDArray[np.bool_]) -> None:
     """Set `near[a, b]` or `near[b, a]` for each two labels (z, y, x) of which voxels are one of `steps` apart.
 
-    Labels are numbered from 0 on, -1 being none, and BEYOND in the `margin` (z, y, x), which no step from inside leaves.
+    Labels are numbered from 0 on, -1 being none, and BEYOND in the `margin` (z, y, x), which no step leaves.
     Both ends of the shortest way between two labels are voxels with a face neighbour of another label: those alone are
     tried. `steps` (k, 3) holds one of each pair of opposite steps.
     """

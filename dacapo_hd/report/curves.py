@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
@@ -25,6 +26,7 @@ LOSS_PREFIX = "loss/"
 # more than a panel has pixels make a picture large and slow, and no better
 POINTS = 500
 INCHES_PER_LETTER = 0.085
+LETTERS_OF_A_TITLE = 46
 
 
 @attrs.frozen(eq=False)
@@ -72,7 +74,7 @@ def plot_curves(groups: Mapping[str, Sequence[RunRows]], path: str | Path, score
     for axis, panel in zip(axes[0], panels, strict=False):
         for name, curves in panel.curves.items():
             _draw(axis, curves, colours[name], styles[name], marker="o" if panel.score else None)
-        axis.set(title=panel.title, xlabel="iteration", ylabel=panel.label)
+        axis.set(title=fill(panel.title, LETTERS_OF_A_TITLE), xlabel="iteration", ylabel=panel.label)
         _scale(axis, panel)
     labels = [f"{name} ({_counted(runs)})" for name, runs in groups.items()]
     handles = [_handle(*one) for one in zip(labels, colours.values(), styles.values(), strict=True)]

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.sampling.sampling import Sampling
+from dacapo_hd.segmentation.base import kind_of
+from dacapo_hd.tasks.base import OBJECT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,6 +29,8 @@ LEGEND_INCHES = 0.5
 MAX_PAIRS = 4
 UNKNOWN = "#d9d9d9"
 PARTLY_KNOWN = "#efefef"
+# turning the hue by the golden section keeps those of few objects far apart
+HUE_STEP = (5**0.5 - 1) / 2
 
 
 @attrs.frozen(eq=False)
@@ -50,7 +54,8 @@ def preview(
     """Draw the first samples of a seed, each in its central section, into an image file.
 
     Raw with the output window and the labels (hatched where no class is known) stand at the left; then each channel
-    of each target with its weight. Where the weight is 0 the target is hatched.
+    of each target with its weight. Where the weight is 0 the target is hatched. Objects have a colour each, also among
+    the labels if the task needs instances. Channels that belong to no class are no pictures.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -69,12 +74,12 @@ def preview(
     for index, sample in enumerate(made):
         sheet = Sheet(figure, index * big)
         _draw_raw(sheet.panel(0, 0, big), sample, recipe.windows)
-        _draw_labels(sheet.panel(big, 0, big), sample)
+        _draw_labels(sheet.panel(big, 0, big), sample, task.needs_instances)
         for line, row in enumerate(_rows(sample)):
             for pair, channel in enumerate(row):
                 _draw_target(sheet.panel(2 * (big + pair), line), channel)
                 _draw_weight(sheet.panel(2 * (big + pair) + 1, line), channel.weight)
-    _legend(figure, task.classes)
+    _legend(figure, [f"{name} without id" if task.needs_instances else name for name in task.classes])
     figure.savefig(path, dpi=100)
 
 
@@ -104,6 +109,7 @@ def _rows(sample: Sample) -> list[list[Channel]]:
         channels = [
             Channel(f"{name}: {channel}", target.value[i, section], target.weight[i % count, section])
             for i, channel in enumerate(target.channels)
+            if "/" in channel
         ]
         length = min(count, MAX_PAIRS)
         rows += [channels[i : i + length] for i in range(0, len(channels), length)]
@@ -118,11 +124,14 @@ def _draw_raw(panel: Axes, sample: Sample, windows: Windows) -> None:
     (_, y, x), (_, height, width) = windows.output.begin, windows.output.shape
     panel.add_patch(Rectangle((x - 0.5, y - 0.5), width, height, fill=False, edgecolor="#ffb000", linewidth=1.2))
     where = ", ".join(str(v) for v in sample.begin_vx)
-    panel.set_title(f"raw of {sample.crop!r}, output from voxel {where} boxed", fontsize=8)
+    panel.set_title(f"raw of {sample.crop!r}, boxed: output at {where}", fontsize=7, loc="left")
 
 
-def _draw_labels(panel: Axes, sample: Sample) -> None:
-    """Paint the raw's section with the colours of the present classes; classes that contain others go below."""
+def _draw_labels(panel: Axes, sample: Sample, objects: bool) -> None:
+    """Paint the output's section with the colours of the present classes; classes that contain others go below.
+
+    With `objects` voxels that have an id take the colour of their object.
+    """
     from matplotlib.colors import to_rgb
 
     present, known = sample.labels.present, sample.labels.known
@@ -132,14 +141,43 @@ def _draw_labels(panel: Axes, sample: Sample) -> None:
     order = np.argsort([-code.sum() for code in present])
     for index in order:
         picture[present[index, section]] = to_rgb(_colour(index))
+        ids = sample.labels.instances.get(sample.labels.classes[index])
+        if objects and ids is not None:
+            numbered = present[index, section] & (ids[section] > 0)
+            picture[numbered] = _object_colours(np.where(numbered, ids[section], 0))[numbered]
     unknown = ~np.any(known[:, section], axis=0)
     picture[unknown] = to_rgb(UNKNOWN)
     panel.imshow(picture, interpolation="nearest")
     _hatch(panel, unknown)
-    panel.set_title("labels of the output", fontsize=8)
+    panel.set_title("objects of the output" if objects else "labels of the output", fontsize=8)
+
+
+def _object_colours(numbers: NDArray[Any]) -> NDArray[np.float64]:
+    """Return a picture (y, x, 3) of objects (y, x), white where the number is 0.
+
+    The n-th object from the top left has the n-th colour, however objects are numbered.
+    """
+    from matplotlib.colors import hsv_to_rgb
+
+    found, first, order = np.unique(numbers, return_index=True, return_inverse=True)
+    first[found <= 0] = -1
+    rank = np.argsort(np.argsort(first))
+    hue = rank * HUE_STEP % 1
+    colours = hsv_to_rgb(np.stack([hue, np.where(rank % 2, 0.9, 0.6), np.where(rank % 3, 0.9, 0.65)], axis=1))
+    colours[found <= 0] = 1
+    return colours[order.reshape(numbers.shape)]
 
 
 def _draw_target(panel: Axes, channel: Channel) -> None:
+    from matplotlib.colors import to_rgb
+
+    panel.set_title(channel.name, fontsize=7)
+    if kind_of(channel.name) == OBJECT:
+        picture = _object_colours(channel.value)
+        picture[channel.weight == 0] = to_rgb(UNKNOWN)
+        panel.imshow(picture, interpolation="nearest")
+        _hatch(panel, channel.weight == 0)
+        return
     counted = np.ma.masked_where(channel.weight == 0, channel.value)
     signed = channel.value.min() < 0
     most = 1.0 if signed else max(1.0, float(channel.value.max()))
@@ -148,7 +186,8 @@ def _draw_target(panel: Axes, channel: Channel) -> None:
         counted, cmap="RdBu_r" if signed else "viridis", vmin=-1 if signed else 0, vmax=most, interpolation="nearest"
     )
     _hatch(panel, channel.weight == 0)
-    panel.set_title(f"{channel.name}, up to {most:g}" if most > 1 else channel.name, fontsize=7)
+    if most > 1:
+        panel.set_title(f"{channel.name}, up to {most:g}", fontsize=7)
 
 
 def _draw_weight(panel: Axes, weight: NDArray[np.float32]) -> None:

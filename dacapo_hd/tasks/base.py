@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from dacapo_hd.datasplits import OpenCrop
 
+# the quantity of a target's channel `class/object` that numbers objects 1, 2, ..., 0 being none
+OBJECT = "object"
+
 
 @attrs.frozen(eq=False)
 class Target:

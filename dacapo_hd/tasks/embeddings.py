@@ -17,7 +17,7 @@ from dacapo_hd.segmentation import AngularClustering, CosineMutexWatershed
 from dacapo_hd.segmentation.base import Segmenter
 from dacapo_hd.segmentation.cosine import Similarity
 from dacapo_hd.segmentation.vectors import embedding_channel
-from dacapo_hd.tasks.base import OutputChannel, Target
+from dacapo_hd.tasks.base import OBJECT, OutputChannel, Target
 from dacapo_hd.tasks.per_class import PerClassTask, known_score
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class Embeddings(PerClassTask):
         for segmenter in self.grid:
             if isinstance(segmenter, CosineMutexWatershed) and segmenter.similarity != value:
                 raise ValueError(
-                    f"must be that of each CosineMutexWatershed in grid, of which one has {segmenter.similarity!r}; "
-                    f"got {value!r}"
+                    f"similarity {value!r} of the task, but {segmenter.similarity!r} of a CosineMutexWatershed of the "
+                    "grid; give both the same"
                 )
 
     @property
@@ -196,5 +196,5 @@ def embedding_target(labels: LabelBlock) -> Target:
     values += [np.full(labels.code.shape[1:], edge, np.float32) for edge in labels.voxel_size_nm]
     weights += [np.zeros(labels.code.shape[1:], np.float32)] * len(AXES)
     edges = (f"voxel_{axis}_nm" for axis in AXES)
-    channels = (*(f"{name}/object" for name in labels.classes), *edges)
+    channels = (*(f"{name}/{OBJECT}" for name in labels.classes), *edges)
     return Target(np.stack(values), np.stack(weights), channels)

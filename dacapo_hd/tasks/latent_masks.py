@@ -20,7 +20,7 @@ from dacapo_hd.segmentation import MutexWatershed, SuperpixelAgglomeration
 from dacapo_hd.segmentation.affinities import affinity_channel
 from dacapo_hd.segmentation.base import Segmenter
 from dacapo_hd.tasks.affinities import affinity_channels, affinity_target
-from dacapo_hd.tasks.base import OutputChannel, Target
+from dacapo_hd.tasks.base import OBJECT, OutputChannel, Target
 from dacapo_hd.tasks.instance import AXES, AffinityBranch, InstanceTask, check_offsets
 
 if TYPE_CHECKING:
@@ -208,7 +208,7 @@ class LatentMasks(InstanceTask):
         numbered = [consecutive(one) for one in objects]
         empty = [near_transition(one, self.transition_vx, self.transition_axes) for one in objects]
         value = np.stack([*numbered, *empty]).astype(np.float32)
-        channels = tuple(f"{name}/{what}" for what in ("object", "no mask") for name in names)
+        channels = tuple(f"{name}/{what}" for what in (OBJECT, "no mask") for name in names)
         found = {}
         for name, branch in self._mask_branches().items():
             weight = np.stack([whole_windows(one >= 0, branch.window_vx, branch.dilation) for one in objects]).astype(

@@ -282,6 +282,34 @@ def test_a_segmenter_that_reads_what_is_not_predicted_fails_before_anything_is_w
     assert not Path("never.zarr").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        (
+            "similarity: signed",
+            "does not suit the task of run 'vectors': similarity 'absolute' of the task, but 'signed' of a "
+            "CosineMutexWatershed of the grid; give both the same",
+        ),
+        (
+            "offsets_vx: [[0, -1, 0], [0, -4, 0]]",
+            "no offset to a neighbour leaves the section, but there are several, whose objects would fall apart; "
+            "add one along z such as (-1,0,0) to offsets_vx",
+        ),
+    ],
+)
+def test_a_segmenter_that_does_not_suit_the_task_or_the_volume_fails_before_anything_is_written(
+    options, problem, config, write, dacapo_hd, dataset
+):
+    task = {"type": "Embeddings", "classes": ["mito"], "grid": [{"type": "AngularClustering"}]}
+    config |= {"name": "vectors", "task": task}
+    assert dacapo_hd("train", write(config), "--quiet")[0] == 0
+    raw = dataset / "validate" / "crop_0" / "raw"
+    segmenter = f"{{type: CosineMutexWatershed, {options}}}"
+    code, _, err = dacapo_hd("apply", "vectors", raw, "never.zarr", "--parameters", segmenter)
+    assert code == 1 and err.endswith(f"{problem}\n") and len(err.splitlines()) == 1
+    assert not Path("never.zarr").exists()
+
+
 def test_another_dtype_than_trained_on_is_refused(trained, dacapo_hd, here):
     grid = Grid.from_nm((8, 96, 96), (8.0, 8.0, 8.0))
     create_volume("deep.zarr/raw", grid, np.uint16).write(grid.roi, np.full(grid.shape_vx, 40_000, np.uint16))

@@ -36,6 +36,10 @@ class ArrayCrop:
     def channels(self) -> int:
         return len(self.data)
 
+    @property
+    def instance_classes(self) -> tuple[str, ...]:
+        return () if self.ids is None else self.classes[:1]
+
     def read_raw(self, roi: Roi) -> NDArray[np.float32]:
         if self.broken == "user":
             raise UserError("crop 'a': raw is NaN at voxel (0, 0, 0)")

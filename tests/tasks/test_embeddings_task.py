@@ -168,7 +168,7 @@ def test_the_published_codes_form():
         ({"context_nm": -1}, "must be >= 0, got -1"),
         (
             {"similarity": "signed", "grid": (AngularClustering(), CosineMutexWatershed())},
-            "must be that of each CosineMutexWatershed in grid, of which one has 'absolute'; got 'signed'",
+            "similarity 'signed' of the task, but 'absolute' of a CosineMutexWatershed of the grid; give both the same",
         ),
         ({"best_by": "dise"}, "unknown score 'dise'; did you mean 'dice'?"),
     ],
