@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dacapo_hd.operations.embeddings import Objects, inter_loss, intra_loss, unit
-from dacapo_hd.segmentation import AngularClustering, Prediction
+from dacapo_hd.segmentation import AngularClustering, CosineMutexWatershed, Prediction
 from dacapo_hd.segmentation.vectors import embedding_channel
 
 DIMS = 8
@@ -131,11 +132,16 @@ def measure_clustering(side: int, repetitions: int) -> list[str]:
     names = ("cell/distance", *(embedding_channel("cell", i) for i in range(DIMS)))
     data = np.stack([distance, *np.moveaxis(noisy, -1, 0)]).astype(np.float32)[:, None]
     prediction = Prediction(names, data, VOXEL_SIZE_NM)
-    segmenter = AngularClustering()
-    labels = segmenter.segment(prediction).labels["cell"]
-    taken = seconds(lambda: segmenter.segment(prediction), repetitions)
     number = len(np.unique(ids)) - 1
-    return [f"angular clustering of {side}^2, {number} cells, {labels.max()} found: {taken:.3f} s (goal < 0.15)"]
+    lines = []
+    for name, segmenter, goal in (
+        ("angular clustering", AngularClustering(), " (goal < 0.15)"),
+        ("cosine mutex watershed", CosineMutexWatershed(), ""),
+    ):
+        labels = segmenter.segment(prediction).labels["cell"]
+        taken = seconds(partial(segmenter.segment, prediction), repetitions)
+        lines.append(f"{name} of {side}^2, {number} cells, {labels.max()} found: {taken:.3f} s{goal}")
+    return lines
 
 
 def measure_similarity(maps: int) -> list[str]:

@@ -26,7 +26,7 @@ LOSS_PREFIX = "loss/"
 # more than a panel has pixels make a picture large and slow, and no better
 POINTS = 500
 INCHES_PER_LETTER = 0.085
-LETTERS_OF_A_TITLE = 46
+LETTERS_OF_A_TITLE = 42
 
 
 @attrs.frozen(eq=False)
