@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import attrs
 import numpy as np
@@ -25,11 +25,9 @@ def uncertainty_of(prediction: Prediction, channels: Collection[str]) -> Uncerta
     For a quantity of pairs of voxels that is the mean over the offsets from each voxel.
     """
     numbers: dict[str, list[int]] = {}
-    quantities: dict[str, None] = {}
     for number, name in enumerate(prediction.channels):
         if name in channels:
             numbers.setdefault(name.rsplit("/", 1)[0], []).append(number)
-            quantities[kind_of(name)] = None
     if not numbers:
         return None
     # a copy of all channels of a class at once would be as large as the prediction
@@ -37,4 +35,9 @@ def uncertainty_of(prediction: Prediction, channels: Collection[str]) -> Uncerta
         name: np.divide(sum(prediction.data[number] for number in chosen), np.float32(len(chosen)))
         for name, chosen in numbers.items()
     }
-    return Uncertainty(", ".join(quantities), values)
+    return Uncertainty(quantity_of([name for name in prediction.channels if name in channels]), values)
+
+
+def quantity_of(channels: Iterable[str]) -> str:
+    """Name the quantities of channels, each once."""
+    return "+".join(dict.fromkeys(map(kind_of, channels)))
