@@ -48,7 +48,7 @@ class RunSegments:
     @property
     def tables(self) -> tuple[tuple[ScoreRow, SegmentTable], ...]:
         """The segments of each crop and class."""
-        return tuple((row, row.segments) for row in self.rows if row.segments)
+        return tuple((row, row.segments) for row in self.rows if row.segments is not None)
 
     @property
     def of(self) -> int:
@@ -87,7 +87,7 @@ def _of_run(store: Store, run: ComparedRun) -> RunSegments | None:
     if best is None:
         return None
     stored = store.scores(run.name, iteration=best.iteration, score=SEGMENTS_SCORE)
-    rows = [row for row in stored if row.segments]
+    rows = [row for row in stored if row.segments is not None]
     segmenters = sorted({row.segmenter for row in rows}, key=lambda one: (one != best.segmenter, one))
     if not segmenters:
         return None
@@ -106,8 +106,8 @@ def without_segments(comparison: Comparison, found: Sequence[RunSegments]) -> li
     known = {one.run for one in found}
     return [
         f"{run.name}: no segments are stored of iteration {run.best.iteration}: its task predicts no uncertainty "
-        "(LatentMasks does with mask_variance in `predict`), or it was scored by an older version; "
-        f"`dacapo-hd validate {run.name} --iteration {run.best.iteration}` scores it again"
+        "(LatentMasks does with mask_variance in `predict`), or its own score chose no segmenter there, or it was "
+        f"scored by an older version; `dacapo-hd validate {run.name} --iteration {run.best.iteration}` scores it again"
         for run in comparison.runs
         if run.best is not None and run.name not in known
     ]

@@ -12,7 +12,7 @@ function segmentsSection() {
   const redraw = () => holder.replaceChildren(...segmentsOf(DATA.segments[run], crop - 1, SEGMENT_ERRORS[error]));
   const chooseRun = (chosen) => {
     [run, crop] = [chosen, 0];
-    const names = DATA.segments[run].crops.map(nameOfCrop);
+    const names = namesOfCrops(DATA.segments[run]);
     crops.replaceChildren(...[chooser("crop", names.length > 1 ? ["all", ...names] : names, (one) => { crop = one; redraw(); })].filter(Boolean));
     redraw();
   };
@@ -30,18 +30,22 @@ const SEGMENT_ERRORS = [
   { label: "1 - IoU", of: (segment) => 1 - segment.iou },
 ];
 
-const nameOfCrop = (crop) => `${crop.part}/${crop.name}, ${crop.class}`;
+function namesOfCrops({ crops }) {
+  const classes = new Set(crops.map((crop) => crop.class)).size > 1;
+  return crops.map((crop) => `${crop.part}/${crop.name}${classes ? `, ${crop.class}` : ""}`);
+}
 
 function segmentsOf(found, chosen, error) {
+  const names = namesOfCrops(found);
   const all = found.id.map((id, n) => ({
     id, crop: found.crop[n], voxels: found.voxels[n], um3: found.um3[n], uncertainty: found.uncertainty[n], error: found.error[n], iou: found.iou[n],
   }));
   const shown = chosen < 0 ? all : all.filter((one) => one.crop === chosen);
-  const ranks = found.crops.filter((_, n) => chosen < 0 || n === chosen).filter((crop) => crop.correlation !== null);
-  const words = ranks.map((crop) => `${nameOfCrop(crop)}: ${number(crop.correlation, 3)}`).join("; ");
+  const ranked = found.crops.map((_, n) => n).filter((n) => (chosen < 0 || n === chosen) && found.crops[n].correlation !== null);
+  const words = ranked.map((n) => `${names[n]} ${number(found.crops[n].correlation, 3)}`).join(", ");
   const columns = [
     numeric("segment", (one) => one.id, { text: (one) => String(one.id) }),
-    text("crop", (one) => nameOfCrop(found.crops[one.crop])),
+    text("crop", (one) => names[one.crop]),
     numeric("voxels", (one) => one.voxels, { text: (one) => one.voxels.toLocaleString("en") }),
     numeric("µm³", (one) => one.um3),
     numeric(`mean ${found.quantity}`, (one) => one.uncertainty),
@@ -53,11 +57,11 @@ function segmentsOf(found, chosen, error) {
       found.is_best ? "" : " (chosen by the task's score: of the best by this score no segments are stored)",
       `. ${all.length < found.of ? `The ${all.length.toLocaleString("en")} largest of ${counted(found.of, "segment")}` : counted(found.of, "segment")}. `,
       words && `Rank correlation of uncertainty and error: ${words}.`),
-    make("div", { class: "segments" }, scatter(shown, found, error), sortable("Segments", columns, shown)),
+    make("div", { class: "segments" }, scatter(shown, found, names, error), sortable("Segments", columns, shown)),
   ];
 }
 
-function scatter(segments, found, error) {
+function scatter(segments, found, names, error) {
   const svg = draw("svg", { viewBox: `0 0 ${BOX.width} ${BOX.height}`, role: "img", "aria-label": `${error.label} over mean ${found.quantity}: ${counted(segments.length, "segment")}` });
   const figure = make("figure", { class: "panel" }, make("figcaption", {}, `${error.label} of segments; the larger the dot, the larger the segment`), svg);
   if (!segments.length) {
@@ -70,7 +74,7 @@ function scatter(segments, found, error) {
   const largest = Math.max(...segments.map((one) => one.voxels));
   // small ones lie on top of large ones
   for (const one of [...segments].sort((a, b) => b.voxels - a.voxels)) {
-    const words = `segment ${one.id} of ${nameOfCrop(found.crops[one.crop])}\n${one.voxels.toLocaleString("en")} voxels, ${number(one.um3)} µm³\nmean ${found.quantity} ${number(one.uncertainty)}\nerror ${number(one.error)}, IoU ${number(one.iou)}`;
+    const words = `segment ${one.id} of ${names[one.crop]}\n${one.voxels.toLocaleString("en")} voxels, ${number(one.um3)} µm³\nmean ${found.quantity} ${number(one.uncertainty)}\nerror ${number(one.error)}, IoU ${number(one.iou)}`;
     const radius = DOTS.least + (DOTS.greatest - DOTS.least) * Math.sqrt(one.voxels / largest);
     svg.append(draw("circle", { class: "segment", cx: x(one.uncertainty).toFixed(1), cy: y(error.of(one)).toFixed(1), r: radius.toFixed(1), fill: "var(--c0)",
       onpointermove: (event) => tip(event, words), onpointerleave: (event) => tip(event, "") }));
