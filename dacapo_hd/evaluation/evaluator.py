@@ -49,12 +49,14 @@ class Evaluator:
 
         Instance labels get the scores of their mask (id > 0) as well as the instance scores, and where `uncertainty`
         has the class those of its segments. A class of which nothing is known has NaN for every score. Raises
-        ValueError for a class that the truth lacks, another shape, or labels that are not whole numbers from 0 on.
+        ValueError for a class that the truth lacks, other shapes, or labels that are not whole numbers from 0 on.
         """
         found: list[ScoreValue] = []
         for class_name, labels in segmentation.labels.items():
             known = self._known(class_name, labels)
             values = uncertainty.values.get(class_name) if uncertainty and segmentation.instances else None
+            if values is not None and values.shape != labels.shape:
+                raise ValueError(f"class {class_name!r}: uncertainty of shape {values.shape}, not {labels.shape}")
             if known.nothing:
                 scores, segments = dict.fromkeys(SCORES, math.nan), None
             else:

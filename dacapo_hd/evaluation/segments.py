@@ -88,14 +88,14 @@ class SegmentErrors:
         uncertainty: NDArray[np.float32],
     ) -> SegmentErrors:
         """Measure the segments of `overlap`, on the voxels that it counts; all arrays are (z, y, x)."""
+        from dacapo_hd.evaluation import kernels
+
         ids = overlap.segment_ids
         voxels, error, iou = _errors(overlap, len(ids))
         sums = np.zeros(len(ids))
-        for mark, own, found, values in zip(marks, instances, segments, uncertainty, strict=True):
-            # of voxels that are present without a known id nobody knows whether they are right
-            counted = ((mark & KNOWN) > 0) & (((mark & PRESENT) == 0) | (own > 0)) & (found > 0)
-            entries = np.searchsorted(ids, found[counted].astype(np.uint64))
-            sums += np.bincount(entries, values[counted], len(ids))
+        for plane, *labels, values in zip(marks, instances, segments, uncertainty, strict=True):
+            own, found = (np.ascontiguousarray(one, dtype=np.uint64) for one in labels)
+            kernels.add_values(plane, own, found, np.ascontiguousarray(values), KNOWN, PRESENT, ids, sums)
         inside = voxels > 0
         # background is no segment
         inside[0] = False

@@ -130,6 +130,12 @@ def test_without_uncertainty_or_objects_there_are_no_such_scores():
     assert not any(SCORES[value.score].of_uncertainty for value in masks)
 
 
+def test_uncertainty_of_another_shape_is_refused():
+    truth = block(np.full(SHAPE, PRESENT), VOXEL_SIZE_NM, np.ones(SHAPE, np.uint32))
+    with pytest.raises(ValueError, match=r"class 'mito': uncertainty of shape \(4, 5, 7\), not \(4, 5, 6\)"):
+        scored(np.ones(SHAPE, np.uint32), truth, np.zeros((4, 5, 7)))
+
+
 def table(**changes):
     return SegmentTable(**{"quantity": "q", "of": 1, "voxel_nm3": 8.0, **dict.fromkeys(COLUMNS, (1,)), **changes})
 
