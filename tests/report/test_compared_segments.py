@@ -6,8 +6,8 @@ import attrs
 import pytest
 from browser import CHROMIUM, browsing
 from many_runs import SEGMENTERS, record, scores
+from pages import document, made, texts
 from store_rows import segments
-from test_page import document, made, texts
 
 from dacapo_hd.cli.entry import main
 from dacapo_hd.evaluation.segments import CORRELATIONS, SegmentTable
