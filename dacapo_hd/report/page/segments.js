@@ -1,5 +1,6 @@
 // Segments of a run: mean uncertainty next to the error, as points and as a table.
 
+const NAMED_CROPS = 8;
 const DOTS = { least: 2.5, greatest: 13 };
 
 function segmentsSection() {
@@ -42,7 +43,9 @@ function segmentsOf(found, chosen, error) {
   }));
   const shown = chosen < 0 ? all : all.filter((one) => one.crop === chosen);
   const ranked = found.crops.map((_, n) => n).filter((n) => (chosen < 0 || n === chosen) && found.crops[n].correlation !== null);
-  const words = ranked.map((n) => `${names[n]} ${number(found.crops[n].correlation, 3)}`).join(", ");
+  const mean = ranked.reduce((sum, n) => sum + found.crops[n].correlation, 0) / ranked.length;
+  const words = ranked.length > NAMED_CROPS ? `${number(mean, 3)}, the mean over crops and classes`
+    : ranked.map((n) => `${names[n]} ${number(found.crops[n].correlation, 3)}`).join(", ");
   const columns = [
     numeric("segment", (one) => one.id, { text: (one) => String(one.id) }),
     text("crop", (one) => names[one.crop]),

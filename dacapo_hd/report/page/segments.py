@@ -20,10 +20,9 @@ def described(found: Sequence[RunSegments]) -> list[dict[str, Any]]:
 
 def _run(found: RunSegments, most: int) -> dict[str, Any]:
     places = {(row.part, row.crop, row.class_name): number for number, (row, _) in enumerate(found.tables)}
-    segments = found.segments
-    if len(segments) > most:
-        least = sorted((one.voxels for one in segments), reverse=True)[most - 1]
-        segments = [one for one in segments if one.voxels >= least][:most]
+    every = found.segments
+    largest = sorted(range(len(every)), key=lambda number: -every[number].voxels)[:most]
+    segments = [every[number] for number in sorted(largest)]
     return {
         "run": found.run,
         "iteration": found.iteration,
