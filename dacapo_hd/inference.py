@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import torch
 
 from dacapo_hd.architectures.network import Network
@@ -13,6 +14,7 @@ from dacapo_hd.config import unstructure
 from dacapo_hd.datasplits.base import Part
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.errors import UserError
+from dacapo_hd.evaluation.selection import best
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.run import Run
 from dacapo_hd.stores.base import Store, git_sha
@@ -65,8 +67,13 @@ def score_network(
     iteration: int,
     part: Part = "validate",
     progress: Callable[[int, int], None] = lambda done, total: None,
+    selection: Sequence[ScoreRow] = (),
 ) -> list[ScoreRow]:
-    """Score a network on the crops of a part."""
+    """Score a network on the crops of a part.
+
+    Segments are kept of the best segmenter by the task's score, by rows of the iteration's validation: these, or
+    `selection`.
+    """
     predictor = make_predictor(run, network)
     rows: list[ScoreRow] = []
     # once, not per row: there may be thousands of crops
@@ -86,11 +93,18 @@ def score_network(
                 value=found.value,
                 git_sha=git_sha(),
                 part=part,
+                segments=found.segments,
             )
             for segmenter, found in validate_crop(predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm)
         ]
         progress(number, len(crops))
-    return rows
+    chosen = best([row for row in (*selection, *rows) if row.iteration == iteration], run.task.score)
+    return [
+        row
+        if row.segments is None or (chosen is not None and row.segmenter == chosen.segmenter)
+        else attrs.evolve(row, segments=None)
+        for row in rows
+    ]
 
 
 def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress: bool) -> list[ScoreRow]:
@@ -102,7 +116,7 @@ def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress:
     rows: list[ScoreRow] = []
     for part, crops in parts.items():
         with BlockProgress(f"{part} {run.name}@{iteration}", "crops", progress) as bar:
-            rows += score_network(run, network, crops, iteration, part, bar)
+            rows += score_network(run, network, crops, iteration, part, bar, rows)
     store.write_scores(run.name, rows)
     return rows
 

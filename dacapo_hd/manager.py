@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dacapo_hd.report.best import BestFound
     from dacapo_hd.report.compare import Comparison
     from dacapo_hd.report.query import Selected
+    from dacapo_hd.report.segments import RunSegments
     from dacapo_hd.training.pruning import Keep, Pruned
 
 
@@ -164,6 +165,12 @@ class RunManager:
         records = self._compared(names, each)
         rows = {record.name: self.store.scores(record.name) for record in records}
         return compare(records, rows, score or self.load(records[0].name).task.score)
+
+    def segments(self, comparison: Comparison) -> list[RunSegments]:
+        """Return how uncertain and how wrong the segments of each compared run are; runs without any are left out."""
+        from dacapo_hd.report.segments import segments_of
+
+        return segments_of(self.store, comparison)
 
     def plot(self, names: Sequence[str], picture: Path, score: str | None = None, each: bool = False) -> Path:
         """Draw loss and score curves of the runs that `compare` would compare."""

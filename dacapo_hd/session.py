@@ -196,7 +196,8 @@ class _Course:
             network = Network(self.run.architecture, self.run.task)
             network.load_state_dict(self.checkpoints.load(iteration)["network"])
             with self.signals.at_once():
-                rows = score_network(self.run, network.to(self.session.device), crops, iteration, "test")
+                network.to(self.session.device)
+                rows = score_network(self.run, network, crops, iteration, "test", selection=self.scores)
             self.write_scores(rows)
             self.bar.note(f"test crops are scored at iteration {iteration}")
 

@@ -1,6 +1,7 @@
 """Records and rows for tests of stores."""
 
 from dacapo_hd.config import canonical_hash
+from dacapo_hd.evaluation.segments import SegmentTable
 from dacapo_hd.stores import CheckpointRow, RunRecord, ScoreRow, StatRow
 
 
@@ -17,6 +18,20 @@ def stat(iteration, value=0.5, name="loss"):
 
 def score(iteration=10, crop="a", value=0.5, score="dice", run="run", class_name="mito"):
     return ScoreRow(run, "aaaa", "bbbb", 0, iteration, crop, '{"type":"T"}', class_name, score, value, "abc")
+
+
+def segments(count=2, first=0.25):
+    """A table of segments, of which the first is the most uncertain."""
+    return SegmentTable(
+        quantity="mask_variance",
+        of=count + 1,
+        voxel_nm3=1024.0,
+        id=range(2**32 - 1, 2**32 - 1 + count),
+        voxels=range(1, count + 1),
+        uncertainty=[first / (n + 1) for n in range(count)],
+        error=[1 / (n + 1) for n in range(count)],
+        iou=[0.0] * count,
+    )
 
 
 def checkpoint(iteration, digit="0"):

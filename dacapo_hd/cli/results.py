@@ -16,6 +16,7 @@ from dacapo_hd.errors import UserError
 @click.option("--score", help="Compare by this score; the first run's own if absent.")
 @click.option("--per-class", is_flag=True, help="Also for each class, not the mean alone.")
 @click.option("--each", is_flag=True, help="One line per run, not per group of runs that differ by the seed alone.")
+@click.option("--segments", type=click.IntRange(min=1), metavar="N", help="Also each run's N most uncertain segments.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with the value of every crop and class.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the lines of the table as CSV.")
 @place_options
@@ -24,6 +25,7 @@ def compare(
     score: str | None,
     per_class: bool,
     each: bool,
+    segments: int | None,
     as_json: bool,
     as_csv: bool,
     place: Place,
@@ -37,18 +39,26 @@ def compare(
 
     if as_json and as_csv:
         raise UserError("--json and --csv: give one of the two")
-    comparison = place.manager().compare(names, score, each)
+    if segments and as_csv:
+        raise UserError("--segments and --csv: give one of the two; --json has both")
+    manager = place.manager()
+    comparison = manager.compare(names, score, each)
+    found = manager.segments(comparison) if segments else []
     pairs = compare_pairs(comparison, names, per_class) if len(names) > 1 and not each else ()
     if len(names) > 1 and not each and not pairs:
         click.echo("warning: the named runs differ by the seed alone; --each shows them one by one", err=True)
     if as_json or as_csv:
         from dacapo_hd.report.export import to_csv, to_json
 
-        click.echo(to_json(comparison, pairs) if as_json else to_csv(comparison, per_class, each), nl=as_json)
+        by_run = {one.run: one for one in found} if segments else None
+        text = to_json(comparison, pairs, by_run, segments or 0) if as_json else to_csv(comparison, per_class, each)
+        click.echo(text, nl=as_json)
         return
-    from dacapo_hd.report.terminal import print_comparison
+    from dacapo_hd.report.terminal import print_comparison, print_segments
 
     print_comparison(comparison, pairs, per_class, each)
+    if segments:
+        print_segments(comparison, found, segments)
 
 
 @click.command()

@@ -13,15 +13,19 @@ from dacapo_hd.evaluation import marks as mark
 from dacapo_hd.evaluation.boundaries import Maps, distance_scores
 from dacapo_hd.evaluation.matching import NAMES, Matching
 from dacapo_hd.evaluation.overlap import Confusion, Overlap
-from dacapo_hd.evaluation.scores import SCORES, ScoreValue
+from dacapo_hd.evaluation.scores import SCORES, SEGMENTS_SCORE, ScoreValue
+from dacapo_hd.evaluation.segments import CORRELATIONS, SegmentErrors
 from dacapo_hd.evaluation.sizes import size_nm
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.segmentation.base import Segmentation
+from dacapo_hd.segmentation.uncertainty import Uncertainty
 
 
-def evaluate(segmentation: Segmentation, truth: LabelBlock, tolerance_nm: float) -> tuple[ScoreValue, ...]:
+def evaluate(
+    segmentation: Segmentation, truth: LabelBlock, tolerance_nm: float, uncertainty: Uncertainty | None = None
+) -> tuple[ScoreValue, ...]:
     """Score one segmentation; `Evaluator` is faster for several of the same truth, and says what is raised."""
-    return Evaluator(truth, tolerance_nm, memory_bytes=0).scores(segmentation)
+    return Evaluator(truth, tolerance_nm, memory_bytes=0).scores(segmentation, uncertainty)
 
 
 class Evaluator:
@@ -40,21 +44,33 @@ class Evaluator:
         self._memory_bytes = memory_bytes
         self._classes: dict[str, _ClassTruth] = {}
 
-    def scores(self, segmentation: Segmentation) -> tuple[ScoreValue, ...]:
+    def scores(self, segmentation: Segmentation, uncertainty: Uncertainty | None = None) -> tuple[ScoreValue, ...]:
         """Score every class of a segmentation; unknown voxels have no influence.
 
-        Instance labels get the scores of their mask (id > 0) as well as the instance scores. A class of which nothing
-        is known has NaN for every score. Raises ValueError for a class that the truth lacks, another shape, or labels
-        that are not whole numbers from 0 on.
+        Instance labels get the scores of their mask (id > 0) as well as the instance scores, and where `uncertainty`
+        has the class those of its segments. A class of which nothing is known has NaN for every score. Raises
+        ValueError for a class that the truth lacks, other shapes, or labels that are not whole numbers from 0 on.
         """
-        return tuple(
-            ScoreValue(score, class_name, values[score])
-            for class_name, labels in segmentation.labels.items()
-            for values in [self._class_scores(class_name, labels, segmentation.instances)]
-            for score in _names(segmentation.instances)
-        )
+        found: list[ScoreValue] = []
+        for class_name, labels in segmentation.labels.items():
+            known = self._known(class_name, labels)
+            values = uncertainty.values.get(class_name) if uncertainty and segmentation.instances else None
+            if values is not None and values.shape != labels.shape:
+                raise ValueError(f"class {class_name!r}: uncertainty of shape {values.shape}, not {labels.shape}")
+            if known.nothing:
+                scores, segments = dict.fromkeys(SCORES, math.nan), None
+            else:
+                scores, segments = known.scores(labels, segmentation.instances, values)
+            voxel_nm3 = math.prod(map(float, self._truth.voxel_size_nm))
+            table = segments.table(uncertainty.quantity, voxel_nm3) if segments and uncertainty else None
+            found += [
+                ScoreValue(score, class_name, scores[score], table if score == SEGMENTS_SCORE else None)
+                for score in _names(segmentation.instances, values is not None)
+            ]
+        return tuple(found)
 
-    def _class_scores(self, class_name: str, labels: NDArray[Any], instances: bool) -> dict[str, float]:
+    def _known(self, class_name: str, labels: NDArray[Any]) -> _ClassTruth:
+        """Return what is known of a class; ValueError for labels that do not fit."""
         if class_name not in self._truth.classes:
             raise ValueError(f"class {class_name!r} is not one of the truth's: {', '.join(self._truth.classes)}")
         shape = self._truth.code.shape[1:]
@@ -67,16 +83,18 @@ class Evaluator:
         if class_name not in self._classes:
             self._classes[class_name] = _ClassTruth(self._truth, class_name, self._tolerance_nm)
         known = self._classes[class_name]
-        if known.nothing:
-            return dict.fromkeys(SCORES, math.nan)
-        if known.distance_bytes <= self._memory_bytes and not known.keep_distances:
+        if known.distance_bytes <= self._memory_bytes and not known.keep_distances and not known.nothing:
             known.keep_distances = True
             self._memory_bytes -= known.distance_bytes
-        return known.scores(labels, instances)
+        return known
 
 
-def _names(instances: bool) -> Iterator[str]:
-    return (name for name, score in SCORES.items() if instances or not score.of_instances)
+def _names(instances: bool, uncertainty: bool) -> Iterator[str]:
+    return (
+        name
+        for name, score in SCORES.items()
+        if (instances or not score.of_instances) and (uncertainty or not score.of_uncertainty)
+    )
 
 
 class _ClassTruth:
@@ -95,24 +113,37 @@ class _ClassTruth:
         self.distance_bytes = code.size * 4 * (1 if self._marks.all() else 2)
         self.keep_distances = False
 
-    def scores(self, labels: NDArray[Any], instances: bool) -> dict[str, float]:
-        """Return the scores of the mask `labels` > 0, and those of its objects if `instances`."""
+    def scores(
+        self, labels: NDArray[Any], instances: bool, uncertainty: NDArray[np.float32] | None
+    ) -> tuple[dict[str, float], SegmentErrors | None]:
+        """Return the scores of the mask `labels` > 0, and those of its objects if `instances`.
+
+        With `uncertainty` also its segments, unless no object is known with which they could be compared.
+        """
         mark.mark_prediction(self._marks, labels)
         counts = mark.census(self._marks)
         confusion = Confusion.of(counts)
         distances = distance_scores(self._marks, counts, self._maps_to_truth, self._voxel_size_nm, self._tolerance_nm)
         error = self._size_nm() - size_nm(self._marks, mark.PREDICTED, self._voxel_size_nm)
         scores = confusion.scores() | distances | {"squared_size_error": error**2}
-        return scores | self._object_scores(labels, confusion) if instances else scores
+        if not instances:
+            return scores, None
+        overlap = self._overlap(labels, confusion)
+        undecided = confusion.present > 0 and not overlap.instance.any()
+        matched = dict.fromkeys(NAMES, math.nan) if undecided else Matching.of(overlap.partition()).scores()
+        scores |= overlap.scores() | matched
+        if uncertainty is None:
+            return scores, None
+        if undecided:
+            return scores | dict.fromkeys(CORRELATIONS, math.nan), None
+        segments = SegmentErrors.measure(overlap, self._marks, self._ids, labels, uncertainty)
+        return scores | segments.scores(), segments
 
-    def _object_scores(self, labels: NDArray[Any], confusion: Confusion) -> dict[str, float]:
+    def _overlap(self, labels: NDArray[Any], confusion: Confusion) -> Overlap:
         if not self._near_borders_marked:
             mark.mark_near_borders(self._marks, self._ids, self._voxel_size_nm, self._tolerance_nm)
             self._near_borders_marked = True
-        overlap = Overlap.count(self._marks, self._ids, labels, confusion.known)
-        undecided = confusion.present and not overlap.instance.any()
-        matched = dict.fromkeys(NAMES, math.nan) if undecided else Matching.of(overlap.partition()).scores()
-        return overlap.scores() | matched
+        return Overlap.count(self._marks, self._ids, labels, confusion.known)
 
     def _size_nm(self) -> float:
         if self._true_size_nm is None:

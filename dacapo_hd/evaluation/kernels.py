@@ -163,6 +163,35 @@ def _tabulate_row(
 
 
 @numba.njit(cache=True)
+def add_values(
+    marks: Marks,
+    ids: NDArray[np.uint64],
+    segments: NDArray[np.uint64],
+    values: NDArray[np.float32],
+    known: np.uint8,
+    present: np.uint8,
+    segment_ids: NDArray[np.uint64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Add the values of a section to the sums of their segments, of the voxels that `tabulate` counts.
+
+    `segment_ids` ascend and hold 0 and all ids of these voxels.
+    """
+    height, width = marks.shape
+    segment, entry = segment_ids[0], 0
+    for y in range(height):
+        for x in range(width):
+            mark = marks[y, x]
+            if not mark & known or (mark & present and ids[y, x] == 0):
+                continue
+            # neighbours mostly agree
+            if segments[y, x] != segment:
+                segment = segments[y, x]
+                entry = np.searchsorted(segment_ids, segment)
+            sums[entry] += values[y, x]
+
+
+@numba.njit(cache=True)
 def _add(table: Table, instance: np.uint64, segment: np.uint64, border: bool, voxels: int) -> int:
     """Add voxels to an entry and return 1 if it is new, else 0."""
     instances, segments, borders, counts = table

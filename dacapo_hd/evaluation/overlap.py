@@ -110,7 +110,8 @@ class Overlap:
     """The contingency table of instances and segments.
 
     Instance 0 is where the class is absent; voxels that are present without a known id are in no entry. The same pair
-    can have an entry inside and one outside of CREMI's border mask. `known` is the number of all known voxels.
+    can have an entry inside and one outside of CREMI's border mask. `known` is the number of all known voxels, and
+    `segment_ids` holds the ids of the segments 0, 1, ..., ascending; that of the background is 0.
     """
 
     instance: NDArray[np.int64]
@@ -118,6 +119,7 @@ class Overlap:
     near_border: NDArray[np.bool_]
     shared: Floats
     known: int
+    segment_ids: NDArray[np.uint64]
 
     @classmethod
     def count(cls, marks: Marks, ids: NDArray[Any], segments: NDArray[Any], known: int) -> Overlap:
@@ -129,7 +131,8 @@ class Overlap:
             own, found = (np.ascontiguousarray(values, dtype=np.uint64) for values in labels)
             table, used = kernels.tabulate(plane, own, found, KNOWN, PRESENT, NEAR_BORDER, table, used)
         instance, segment, near_border, voxels = (column[table[3] > 0] for column in table)
-        return cls(_numbered(instance), _numbered(segment), near_border, voxels.astype(np.float64), known)
+        instances, (segments, ids) = _numbered(instance)[0], _numbered(segment)
+        return cls(instances, segments, near_border, voxels.astype(np.float64), known, ids)
 
     def partition(self, chosen: NDArray[np.bool_] | slice = slice(None)) -> Partition:
         """Return the chosen entries with those of the same pair taken together."""
@@ -157,9 +160,10 @@ class Overlap:
         }
 
 
-def _numbered(ids: NDArray[np.uint64]) -> NDArray[np.int64]:
-    """Return 0 for id 0 and 1, 2, ... for the others."""
-    return np.unique(np.append(ids, np.uint64(0)), return_inverse=True)[1][:-1].astype(np.int64)
+def _numbered(ids: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+    """Return 0 for id 0 and 1, 2, ... for the others, and the id of each number."""
+    found, numbers = np.unique(np.append(ids, np.uint64(0)), return_inverse=True)
+    return numbers[:-1].astype(np.int64), found
 
 
 def _sums(index: NDArray[Any], voxels: Floats) -> Floats:

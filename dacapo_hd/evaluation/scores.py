@@ -7,6 +7,7 @@ import math
 import attrs
 
 from dacapo_hd.errors import UserError, suggestion
+from dacapo_hd.evaluation.segments import CORRELATIONS, SegmentTable
 
 
 @attrs.frozen
@@ -15,7 +16,8 @@ class Score:
 
     The value may depend on what is predicted, but whether it is NaN depends on the truth alone: a prediction cannot
     leave a cell of the validation by being bad. `empty_*` say what the value is if no known voxel is present in the
-    truth, in the prediction, or in both. Only segmentations into objects have the scores `of_instances`.
+    truth, in the prediction, or in both. Only segmentations into objects have the scores `of_instances`, and only those
+    of a prediction that says how uncertain it is the ones `of_uncertainty`.
     """
 
     name: str
@@ -28,20 +30,22 @@ class Score:
     empty_prediction: str
     both_empty: str
     of_instances: bool = False
+    of_uncertainty: bool = False
 
     @property
     def best_value(self) -> float:
-        """The value of a perfect prediction."""
+        """The value of a perfect prediction; `of_uncertainty`, that of one whose errors are where it is uncertain."""
         return self.high if self.higher_is_better else self.low
 
 
 @attrs.frozen
 class ScoreValue:
-    """One score of one class; NaN where it is undefined."""
+    """One score of one class; NaN where it is undefined. `segments` are those that a score ranks, if it does."""
 
     score: str
     class_name: str
     value: float
+    segments: SegmentTable | None = None
 
 
 def _share(name: str, description: str, empty: tuple[str, str, str], higher: bool = True) -> Score:
@@ -64,6 +68,14 @@ def _parts(name: str, unit: str, high: float, description: str, empty_prediction
 def _objects(name: str, description: str) -> Score:
     return Score(name, "", 0, 1, True, description, "0", "0", "1", of_instances=True)
 
+
+def _ranks(name: str, error: str) -> Score:
+    description = f"rank correlation over voxels of their segment's mean uncertainty and {error}"
+    return Score(name, "", -1, 1, True, description, *("0", "0", "0"), of_instances=True, of_uncertainty=True)
+
+
+# the rows of this score hold the segments themselves
+SEGMENTS_SCORE = CORRELATIONS[0]
 
 _GOOD = ("0", "0", "1")
 _INSIDE = "inside the true instances; NaN where no instance is known"
@@ -146,6 +158,8 @@ _ALL = (
         "0",
         of_instances=True,
     ),
+    _ranks(SEGMENTS_SCORE, "error, its share outside of the true object that it matches best"),
+    _ranks(CORRELATIONS[1], "1 - IoU with the true object that it matches best"),
 )
 
 SCORES: dict[str, Score] = {score.name: score for score in _ALL}

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import attrs
 import numpy as np
 from funlib.geometry import Roi
 from numpy.typing import NDArray
@@ -53,7 +54,7 @@ def create_prediction(
     See `create_volume` for the other arguments. Raises UserError where something exists and `overwrite` is false.
     """
     channels = task.output_channels()
-    described = [{"name": channel.name, "low": channel.low, "high": channel.high} for channel in channels]
+    described = [attrs.asdict(channel, filter=_is_told) for channel in channels]
     return create_volume(
         path,
         grid,
@@ -68,10 +69,18 @@ def create_prediction(
     )
 
 
+def _is_told(field: attrs.Attribute[Any], value: Any) -> bool:
+    """Leave out what predictions of older versions do not say."""
+    return field.name != "uncertainty" or value
+
+
 def stored_channels(volume: Volume) -> list[OutputChannel]:
     """Return the channels of what `create_prediction` made; UserError for a volume that holds no prediction."""
     try:
-        return [OutputChannel(entry["name"], entry["low"], entry["high"]) for entry in volume.attributes[ATTRIBUTE]]
+        return [
+            OutputChannel(entry["name"], entry["low"], entry["high"], entry.get("uncertainty", False))
+            for entry in volume.attributes[ATTRIBUTE]
+        ]
     except (KeyError, TypeError):
         raise UserError(
             f"{volume.path}: not a prediction of dacapo_hd (no attribute {ATTRIBUTE!r}); make one with dacapo-hd apply"

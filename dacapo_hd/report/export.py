@@ -13,18 +13,30 @@ from dacapo_hd.evaluation.selection import Cell
 from dacapo_hd.evaluation.statistics import CONFIDENCE
 from dacapo_hd.report.compare import ComparedGroup, ComparedRun, Comparison
 from dacapo_hd.report.differences import ComparedPair, pair_notes
+from dacapo_hd.report.segments import RunSegments, to_dict
 
 SCHEMA = 1
 
 
-def to_json(comparison: Comparison, pairs: Sequence[ComparedPair] = ()) -> str:
-    """Write a comparison as a JSON object; a number that is not there is null."""
+def to_json(
+    comparison: Comparison,
+    pairs: Sequence[ComparedPair] = (),
+    segments: Mapping[str, RunSegments] | None = None,
+    most_segments: int = 0,
+) -> str:
+    """Write a comparison as a JSON object; a number that is not there is null.
+
+    With `segments` by the names of runs also the `most_segments` most uncertain ones of each run.
+    """
     score = comparison.score
+    runs = [_run(run, comparison.group_of(run.name).name) for run in comparison.runs]
+    if segments is not None:
+        runs = [{**run, "segments": _segments(segments.get(run["name"]), most_segments)} for run in runs]
     document = {
         "schema": SCHEMA,
         "score": {"name": score.name, "unit": score.unit, "higher_is_better": score.higher_is_better},
         "groups": [_group(group) for group in comparison.groups],
-        "runs": [_run(run, comparison.group_of(run.name).name) for run in comparison.runs],
+        "runs": runs,
         "differences": [_pair(pair) for pair in pairs],
         "notes": [*comparison.notes, *pair_notes(pairs)],
     }
@@ -83,6 +95,17 @@ def _run(run: ComparedRun, group: str) -> dict[str, Any]:
         "test": _cells(found.test) if found else [],
         "why_none": run.why_none or None,
         "config": dict(run.differing),
+    }
+
+
+def _segments(found: RunSegments | None, most: int) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {
+        "quantity": found.quantity,
+        "segmenter": json.loads(found.rows[0].segmenter),
+        "of": found.of,
+        "most_uncertain": [to_dict(segment) for segment in found.segments[:most]],
     }
 
 

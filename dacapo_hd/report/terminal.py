@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,12 @@ from dacapo_hd.stores.rows import RunRecord, ScoreRow
 from dacapo_hd.stores.weights import listed_checkpoints
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from dacapo_hd.report.compare import Comparison
     from dacapo_hd.report.differences import ComparedPair
     from dacapo_hd.report.query import Selected
+    from dacapo_hd.report.segments import RunSegments
 
 
 def console() -> Console:
@@ -214,6 +217,19 @@ def print_comparison(
     """Print the comparison of groups, or with `each` of runs."""
     from dacapo_hd.report.compare_table import tables
 
+    _print_parts(tables(comparison, pairs, per_class, each))
+
+
+def print_segments(comparison: Comparison, found: Sequence[RunSegments], count: int) -> None:
+    """Print the `count` most uncertain segments of each run, and which runs have none."""
+    from dacapo_hd.report.segment_tables import segment_tables
+    from dacapo_hd.report.segments import without_segments
+
+    _print_parts(segment_tables(found, count))
+    _print_parts(map(Text, without_segments(comparison, found)))
+
+
+def _print_parts(parts: Iterable[RenderableType]) -> None:
     out = console()
-    for part in tables(comparison, pairs, per_class, each):
+    for part in parts:
         out.print(part, highlight=False, soft_wrap=isinstance(part, Text))

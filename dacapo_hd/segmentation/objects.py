@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.segmentation.pieces import NO_PAIRS, Int64s, Pieces
+from dacapo_hd.segmentation.pieces import NO_PAIRS, Floats, Int64s, Pieces
 
 UINT32_OBJECTS = 2**32 - 1
 INT32_NODES = 2**31 - 1
@@ -37,6 +37,7 @@ class Objects:
     begin: Int64s  # (n, 3), the box
     end: Int64s  # (n, 3)
     sums: Int64s  # (n, 3), of the positions of all voxels
+    uncertainty: Floats  # (n,), the sum over all voxels; 0 where the prediction has none
 
 
 def unite(blocks: Iterable[Pieces], links: Iterable[Links], min_size_vx: int = 0, fill_holes: bool = False) -> Objects:
@@ -158,6 +159,7 @@ def _filled(volume: _Volume, set_of: NDArray[Any], target: NDArray[Any]) -> NDAr
 def _measured(volume: _Volume, ids: NDArray[Any], number: int) -> Objects:
     voxels, sums = np.zeros(number, np.int64), np.zeros((number, 3), np.int64)
     begin, end = np.full((number, 3), np.iinfo(np.int64).max), np.zeros((number, 3), np.int64)
+    uncertainty = np.zeros(number)
     for first, block in volume:
         own = ids[first : first + len(block)]
         inside = own > 0
@@ -166,4 +168,6 @@ def _measured(volume: _Volume, ids: NDArray[Any], number: int) -> Objects:
         np.add.at(sums, entries, block.sums[inside])
         np.minimum.at(begin, entries, block.begin[inside])
         np.maximum.at(end, entries, block.end[inside])
-    return Objects(ids, voxels, begin, end, sums)
+        if len(block.uncertainty):
+            np.add.at(uncertainty, entries, block.uncertainty[inside])
+    return Objects(ids, voxels, begin, end, sums, uncertainty)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from dacapo_hd.segmentation.components import components
 
 Int64s = NDArray[np.int64]
+Floats = NDArray[np.float64]
 NO_PAIRS: Int64s = np.zeros((0, 2), np.int64)
+NO_SUMS: Floats = np.zeros(0)
 
 
 @attrs.frozen(eq=False)
@@ -32,6 +34,7 @@ class Pieces:
     open: NDArray[np.bool_]  # (n,), reaches the border of the volume, or of the mask
     seeds: Int64s  # (n,), the seed from which a piece grew, 0 for none; (0,) where objects have no seeds
     touching: Int64s  # (m, 2), pieces of this block that share faces, except two gaps; (0, 2) unless holes are filled
+    uncertainty: Floats = NO_SUMS  # (n,), the sum over all voxels; (0,) where the prediction has none
 
     def __len__(self) -> int:
         return len(self.voxels)
@@ -83,6 +86,15 @@ def measure(
     touching = _touching(labels, foreground) if number > foreground else NO_PAIRS
     no_seeds = np.zeros(0, np.int64)
     return Pieces(foreground, voxels, low, high, sums, first, reaches, no_seeds if seeds is None else seeds, touching)
+
+
+def sums(labels: NDArray[Any], number: int, values: NDArray[np.float32]) -> Floats:
+    """Return the sum of `values` over each of the labels 1 to `number`; both arrays are (z, y, x)."""
+    found = np.zeros(number + 1)
+    # a section at a time, because both are copied as 64 bits
+    for plane, own in zip(labels, values, strict=True):
+        found += np.bincount(plane.ravel(), own.ravel(), number + 1)
+    return found[1:]
 
 
 def _touching(labels: NDArray[Any], foreground: int) -> Int64s:

@@ -18,6 +18,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, Segmenter, UnitedBy
 from dacapo_hd.segmentation.components import components
 from dacapo_hd.segmentation.objects import Objects, unite
+from dacapo_hd.segmentation.uncertainty import quantity_of
 from dacapo_hd.stitching.blocks import BLOCKS_IN_FLIGHT, BYTES_PER_VOXEL, halo_of, largest_blocks
 from dacapo_hd.stitching.faces import Rule
 from dacapo_hd.stitching.job import Job, claimed
@@ -106,7 +107,8 @@ class _Outputs:
 
     def describe(self, name: str, objects: Objects) -> None:
         path = self.paths[name]
-        write_table(path.with_name(f"{path.name}.csv"), objects, self.job.source.grid)
+        uncertainty = quantity_of(self.job.source.uncertain(name))
+        write_table(path.with_name(f"{path.name}.csv"), objects, self.job.source.grid, uncertainty)
 
 
 @attrs.frozen(eq=False)

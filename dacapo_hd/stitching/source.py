@@ -48,6 +48,11 @@ class Source:
         roi = self.grid.roi_of(begin, shape)
         return Stored(self.volume.read(roi), None if self.mask is None else _outside(self.mask, roi))
 
+    def uncertain(self, class_name: str) -> tuple[str, ...]:
+        """Return the names of the channels of a class that say how uncertain it is."""
+        names = (channel.name for channel in self.channels if channel.uncertainty)
+        return tuple(name for name in names if name.rsplit("/", 1)[0] == class_name)
+
     def prediction(self, stored: Stored, class_name: str | None = None) -> Prediction:
         """Return the channels of a class, or all; outside of the mask each has the lowest value of its range."""
         chosen = [

@@ -24,22 +24,24 @@ ROWS_AT_ONCE = 100_000
 NM3_PER_UM3 = 1e9
 
 
-def write_table(path: Path, objects: Objects, grid: Grid) -> None:
+def write_table(path: Path, objects: Objects, grid: Grid, uncertainty: str = "") -> None:
     """Write one line per object as CSV.
 
     The box in voxels counts from the first voxel of `grid`, `end` excluded; nm are world coordinates: of the box its
-    lower and upper corner, of the centroid the mean of the voxels' centres.
+    lower and upper corner, of the centroid the mean of the voxels' centres. Where `uncertainty` names a quantity, its
+    mean over the voxels is the last column, `mean_QUANTITY`.
     """
+    header = [*HEADER, f"mean_{uncertainty}"] if uncertainty else HEADER
 
     def save(file: BinaryIO) -> None:
-        file.write((",".join(HEADER) + "\n").encode())
+        file.write((",".join(header) + "\n").encode())
         for first in range(0, len(objects.voxels), ROWS_AT_ONCE):
-            file.write("".join(_rows(objects, grid, first)).encode())
+            file.write("".join(_rows(objects, grid, first, bool(uncertainty))).encode())
 
     write(path, save)
 
 
-def _rows(objects: Objects, grid: Grid, first: int) -> Iterator[str]:
+def _rows(objects: Objects, grid: Grid, first: int, with_uncertainty: bool) -> Iterator[str]:
     part = slice(first, first + ROWS_AT_ONCE)
     size, offset = np.array(grid.voxel_size_nm), np.array(grid.offset_nm)
     voxels, begin, end = objects.voxels[part], objects.begin[part], objects.end[part]
@@ -51,9 +53,10 @@ def _rows(objects: Objects, grid: Grid, first: int) -> Iterator[str]:
         np.concatenate([begin, end], axis=1).tolist(),
         np.concatenate([offset + begin * size, offset + end * size], axis=1).tolist(),
         centroid.tolist(),
+        (objects.uncertainty[part] / voxels).tolist(),
         strict=True,
     )
-    for number, (count, cubic, box_vx, box_nm, centre) in enumerate(columns, start=first + 1):
+    for number, (count, cubic, box_vx, box_nm, centre, uncertainty) in enumerate(columns, start=first + 1):
         cells = [
             str(number),
             str(count),
@@ -61,5 +64,6 @@ def _rows(objects: Objects, grid: Grid, first: int) -> Iterator[str]:
             *map(str, box_vx),
             *(f"{value:.12g}" for value in box_nm),
             *(f"{value:.3f}" for value in centre),
+            *([f"{uncertainty:.6g}"] if with_uncertainty else []),
         ]
         yield ",".join(cells) + "\n"

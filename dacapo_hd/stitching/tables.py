@@ -38,7 +38,8 @@ class BlockTables:
 
     def read_pieces(self, number: int) -> Pieces:
         with np.load(self._pieces(number)) as stored:
-            return Pieces(int(stored["foreground"]), **{name: stored[name] for name in PIECES})
+            # what an older version wrote has no uncertainty
+            return Pieces(int(stored["foreground"]), **{name: stored[name] for name in PIECES if name in stored})
 
     def sizes(self, number: int) -> tuple[int, int]:
         """Return how many pieces of objects a block has, and how many pieces in all."""

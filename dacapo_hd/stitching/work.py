@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from dacapo_hd.arrays import Volume
 from dacapo_hd.blockwise import Block, BlockFunction, BlockGrid, BlockWork
-from dacapo_hd.segmentation.base import InstanceSegmenter, Segmenter
+from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, Segmenter
 from dacapo_hd.segmentation.objects import Links
+from dacapo_hd.segmentation.pieces import Pieces, sums
+from dacapo_hd.segmentation.uncertainty import uncertainty_of
 from dacapo_hd.stitching.cutting import Cut, Place, cut
 from dacapo_hd.stitching.faces import FACES, UPPER, Direction, Face, Rule, faces_towards
 from dacapo_hd.stitching.source import Source, Stored
@@ -84,17 +86,19 @@ class _Pieces(BlockFunction):
     def compute(self, block: Block, data: tuple[Stored, dict[str, NDArray[Any]]]) -> dict[str, Cut]:
         stored, seeds = data
         place = self._place(block)
-        return {
-            name: cut(
-                self.work.segmenter,
-                self.work.source.prediction(stored, name),
-                name,
-                place,
-                seeds.get(name),
-                stored.outside,
-            )
-            for name in self.work.targets
-        }
+        found = {}
+        for name in self.work.targets:
+            prediction = self.work.source.prediction(stored, name)
+            one = cut(self.work.segmenter, prediction, name, place, seeds.get(name), stored.outside)
+            found[name] = attrs.evolve(one, pieces=self._with_uncertainty(one, prediction, name, place))
+        return found
+
+    def _with_uncertainty(self, found: Cut, prediction: Prediction, name: str, place: Place) -> Pieces:
+        core = attrs.evolve(prediction, data=prediction.data[:, *place.core])
+        uncertainty = uncertainty_of(core, self.work.source.uncertain(name))
+        if uncertainty is None:
+            return found.pieces
+        return attrs.evolve(found.pieces, uncertainty=sums(found.labels, len(found.pieces), uncertainty.values[name]))
 
     def write(self, block: Block, result: dict[str, Cut]) -> None:
         for name, found in result.items():

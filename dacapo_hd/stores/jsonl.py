@@ -10,10 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import attrs
-
 from dacapo_hd.stores.base import Damage, DamageError
-from dacapo_hd.stores.rows import CheckpointRow, ScoreRow, StatRow
+from dacapo_hd.stores.rows import CheckpointRow, ScoreRow, StatRow, to_document
 from dacapo_hd.stores.writing import cannot_read, end_of_lines
 
 Row = TypeVar("Row", StatRow, ScoreRow, CheckpointRow)
@@ -115,7 +113,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def _encode(row: Any) -> bytes:
-    text = json.dumps(attrs.asdict(row, recurse=False)).encode()
+    text = json.dumps(to_document(row)).encode()
     return b'%s%s%08x"}\n' % (text[:-1], MARK, zlib.crc32(text))
 
 

@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from dacapo_hd.stores.mongo_batches import Batch, Batches, Place, count_rows
 from dacapo_hd.stores.mongo_connection import Connection, Document, Problem, integer, storable
-from dacapo_hd.stores.rows import ScoreRow
+from dacapo_hd.stores.rows import ScoreRow, to_document
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ BY_PLACE = [("iteration", 1), ("crop", 1), ("score", 1)]
 BY_NAME = [("run", 1), *BY_PLACE]
 BY_ID = [("run_id", 1), *BY_PLACE, ("batch", 1)]
 
-TYPES = {"seed": (int, str), "iteration": (int,), "value": (int, float)}
+TYPES = {"seed": (int, str), "iteration": (int,), "value": (int, float), "segments": (dict, type(None))}
 FIELDS = tuple((field.name, TYPES.get(field.name, (str,))) for field in attrs.fields(ScoreRow))
 ORPHANS = "orphan rows, which are not read: of a write that was cut off, or is going on"
 
@@ -213,7 +213,7 @@ def _lost(place: Place, count: int) -> str:
 
 
 def _encode(row: ScoreRow) -> Document:
-    return {**attrs.asdict(row), "seed": storable(row.seed)}
+    return {**to_document(row), "seed": storable(row.seed)}
 
 
 def _decode(document: Document) -> ScoreRow:
@@ -226,4 +226,7 @@ def _decode(document: Document) -> ScoreRow:
     values["seed"], values["iteration"] = int(values["seed"]), int(values["iteration"])
     if isinstance(values["value"], int):
         values["value"] = integer(values["value"])
-    return ScoreRow(**values)
+    try:
+        return ScoreRow(**values)
+    except TypeError as error:
+        raise ValueError(f"`segments` is {values['segments']!r}") from error

@@ -7,6 +7,8 @@ from typing import Any
 
 import attrs
 
+from dacapo_hd.evaluation.segments import SegmentTable, read_segments
+
 
 @attrs.frozen
 class RunRecord:
@@ -40,7 +42,8 @@ class StatRow:
 class ScoreRow:
     """One score of one class of one crop; `segmenter` is the canonical JSON of its config.
 
-    `part` is that of the datasplit: what is best is chosen on `validate`; `test` is only reported.
+    `part` is that of the datasplit: what is best is chosen on `validate`; `test` is only reported. `segments` are those
+    that the score ranks, in the rows of one score and of an iteration's best segmenter.
     """
 
     run: str
@@ -55,6 +58,14 @@ class ScoreRow:
     value: float
     git_sha: str
     part: str = "validate"
+    segments: SegmentTable | None = attrs.field(default=None, converter=read_segments)
+
+
+def to_document(row: StatRow | ScoreRow | CheckpointRow) -> dict[str, Any]:
+    """Return a row as plain data, which names segments only where there are some."""
+    document = attrs.asdict(row, recurse=False)
+    segments = document.pop("segments", None)
+    return document if segments is None else {**document, "segments": segments.to_dict()}
 
 
 @attrs.frozen

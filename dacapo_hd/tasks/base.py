@@ -40,11 +40,15 @@ class Target:
 
 @attrs.frozen
 class OutputChannel:
-    """One channel that inference stores: its name `class/quantity` and its range, which uint8 0..255 spans."""
+    """One channel that inference stores: its name `class/quantity` and its range, which uint8 0..255 spans.
+
+    `uncertainty` says that it is high where the others may be wrong: validation compares it with the errors.
+    """
 
     name: str
     low: float
     high: float
+    uncertainty: bool = False
 
 
 class Task(Component, ABC):

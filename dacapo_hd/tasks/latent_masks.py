@@ -265,7 +265,7 @@ class LatentMasks(InstanceTask):
             sparse = self._sparse()
             if kind == "mask_variance":
                 found += [
-                    OutputChannel(affinity_channel(name, kind, offset, self.offset_unit), 0.0, GREATEST_VARIANCE)
+                    OutputChannel(affinity_channel(name, kind, offset, self.offset_unit), 0.0, GREATEST_VARIANCE, True)
                     for name in self.classes
                     for offset in self.offsets
                 ]

@@ -9,6 +9,7 @@ from dacapo_hd.evaluation import Evaluator, ScoreValue
 from dacapo_hd.prediction.predict import predict_in_memory
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.segmentation.base import Prediction, Segmenter
+from dacapo_hd.segmentation.uncertainty import uncertainty_of
 
 
 def predict_crop(predictor: Predictor, crop: OpenCrop) -> Prediction:
@@ -21,7 +22,9 @@ def validate_crop(
 ) -> Iterator[tuple[Segmenter, ScoreValue]]:
     """Yield every score of every segmenter; the prediction, and what follows from the labels alone, are made once."""
     prediction = predict_crop(predictor, crop)
+    channels = {channel.name for channel in predictor.task.output_channels() if channel.uncertainty}
+    uncertainty = uncertainty_of(prediction, channels)
     evaluator = Evaluator(crop.read_labels(crop.label_grid.roi), tolerance_nm)
     for segmenter in segmenters:
-        for value in evaluator.scores(segmenter.segment(prediction)):
+        for value in evaluator.scores(segmenter.segment(prediction), uncertainty):
             yield segmenter, value

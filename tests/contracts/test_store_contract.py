@@ -12,7 +12,7 @@ import threading
 
 import attrs
 import pytest
-from store_rows import by_text, checkpoint, record, score, stat
+from store_rows import by_text, checkpoint, record, score, segments, stat
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.stores import HeldError, ScoreRow, StatRow, open_store
@@ -260,6 +260,21 @@ class TestScores:
             == stored.scores("run", score="x")
             == []
         )
+
+    def test_their_segments_come_back_and_go_with_them(self, stored):
+        first, second, plain = score(10, "a"), score(20, "a"), score(10, "a", score="voi")
+        rows = [attrs.evolve(row, segments=segments(3)) for row in (first, second)]
+        stored.write_scores("run", [*rows, plain])
+        assert by_text(stored.scores("run")) == by_text([*rows, plain])
+        assert stored.scores("run", iteration=20) == [rows[1]]
+        again = attrs.evolve(first, segments=segments(1))
+        stored.write_scores("run", [again])
+        assert by_text(stored.scores("run")) == by_text([again, rows[1]])
+        stored.truncate("run", 10)
+        assert stored.scores("run") == [again]
+        stored.write_scores("run", [first])
+        assert stored.scores("run") == [first]
+        assert list(stored.damage()) == []
 
     def test_awkward_names_can_be_replaced(self, stored):
         rows = [score(10, crop, 0.1, class_name=crop) for crop in AWKWARD]

@@ -57,11 +57,11 @@ def test_they_are_scored_where_a_score_is_best(train, tmp_path):
 def test_what_a_signal_prevented_is_made_up_for(train, tmp_path, monkeypatch):
     scored = session.score_network
 
-    def stopped(run, network, crops, iteration, part="validate"):
+    def stopped(run, network, crops, iteration, part="validate", **options):
         if part == "test":
             os.kill(os.getpid(), signal.SIGTERM)
             pytest.fail("went on")
-        return scored(run, network, crops, iteration, part)
+        return scored(run, network, crops, iteration, part, **options)
 
     monkeypatch.setattr(session, "score_network", stopped)
     assert train() == 143

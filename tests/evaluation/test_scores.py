@@ -10,8 +10,10 @@ import pytest
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation import SCORES, evaluate, score_named
+from dacapo_hd.evaluation.segments import CORRELATIONS
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.segmentation.base import Segmentation
+from dacapo_hd.segmentation.uncertainty import Uncertainty
 
 DOCS = Path(__file__).parents[2] / "docs" / "scores.md"
 VOXEL_SIZE_NM = (8.0, 4.0, 2.0)
@@ -26,19 +28,32 @@ def objects() -> np.ndarray:
 
 
 def scored(prediction: np.ndarray, truth: np.ndarray, known: np.ndarray | None = None) -> dict[str, float]:
-    """Score instance labels, so that every score is there."""
+    """Score instance labels with an uncertainty that is highest in the last object, so that every score is there."""
     code = np.where(truth > 0, PRESENT, ABSENT).astype(np.uint8)
     if known is not None:
         code[~known] = UNKNOWN
     block = LabelBlock(("mito",), code[None], VOXEL_SIZE_NM, {"mito": truth.astype(np.uint32)})
-    values = evaluate(Segmentation({"mito": prediction.astype(np.uint32)}, instances=True), block, 2.0)
+    uncertainty = Uncertainty("mask_variance", {"mito": prediction.astype(np.float32)})
+    values = evaluate(Segmentation({"mito": prediction.astype(np.uint32)}, instances=True), block, 2.0, uncertainty)
     assert {value.class_name for value in values} == {"mito"}
     assert [value.score for value in values] == list(SCORES)
     return {value.score: value.value for value in values}
 
 
 def test_a_perfect_prediction_has_the_best_value_of_every_score():
-    assert scored(objects(), objects()) == {name: score.best_value for name, score in SCORES.items()}
+    found = scored(objects(), objects())
+    assert {name for name, score in SCORES.items() if score.of_uncertainty} == set(CORRELATIONS)
+    # where nothing is wrong there is nothing to rank
+    assert [found.pop(name) for name in CORRELATIONS] == [0, 0]
+    assert found == {name: SCORES[name].best_value for name in found} and len(found) == len(SCORES) - 2
+
+
+def test_errors_where_it_is_uncertain_have_the_best_value():
+    # the second object is the uncertain one, and reaches too far
+    prediction = objects()
+    prediction[1:5, 9] = 2
+    found = scored(prediction, objects())
+    assert [found[name] for name in CORRELATIONS] == [SCORES[name].best_value for name in CORRELATIONS]
 
 
 def size_nm() -> float:

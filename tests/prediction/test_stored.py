@@ -10,7 +10,10 @@ from dacapo_hd.prediction import create_prediction, read_prediction
 from dacapo_hd.prediction.stored import dequantise, quantise
 from dacapo_hd.tasks import OutputChannel
 
-CHANNELS = (OutputChannel("a/probability", 0.0, 1.0), OutputChannel("a/distance", -3.0, 5.0))
+CHANNELS = (
+    OutputChannel("a/probability", 0.0, 1.0),
+    OutputChannel("a/distance", -3.0, 5.0, uncertainty=True),
+)
 
 
 def test_quantisation_errs_by_at_most_half_a_level():

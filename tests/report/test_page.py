@@ -1,6 +1,5 @@
 """The report as a file and in a real browser: of made-up runs, without slices."""
 
-import json
 import re
 from pathlib import Path
 
@@ -8,9 +7,9 @@ import html5lib
 import pytest
 from browser import CHROMIUM, browsing
 from many_runs import fill, record, scores
+from pages import document, made, texts
 
 from dacapo_hd.errors import UserError
-from dacapo_hd.manager import RunManager
 from dacapo_hd.stores import FileStore
 from dacapo_hd.stores.rows import StatRow
 
@@ -30,25 +29,12 @@ def large(sixty, tmp_path_factory):
     return made(sixty, tmp_path_factory.mktemp("report") / "report.html")
 
 
-def made(store, path, names=(), **options):
-    return RunManager(store).report(names, path, slices=False, **options)
-
-
-def document(path):
-    found = re.search(r'<script id="data" type="application/json">(.*?)</script>', path.read_text(), re.DOTALL)
-    return json.loads(found[1])
-
-
 @pytest.fixture
 def page(tmp_path):
     with browsing(tmp_path) as one:
         yield one
         assert one.complaints == []
         assert all(request.startswith("file:") for request in one.requests) and len(one.requests) == one.loads
-
-
-def texts(page, selector):
-    return page.run(f"[...document.querySelectorAll({json.dumps(selector)})].map((node) => node.textContent)")
 
 
 def test_the_same_runs_make_the_same_bytes_but_for_the_time(sixty, tmp_path):

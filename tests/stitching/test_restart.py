@@ -14,6 +14,9 @@ import pytest
 from stitching_parts import prediction_of, smooth
 
 from dacapo_hd.arrays import create_volume, open_volume
+from dacapo_hd.segmentation.objects import unite
+from dacapo_hd.segmentation.pieces import measure
+from dacapo_hd.stitching.tables import BlockTables
 
 # where one process after the other is killed, and at which call; each goes on where the one before ended
 EVERYWHERE = [
@@ -76,3 +79,19 @@ def test_blocks_that_were_done_before_are_not_done_again(finished, tmp_path, mon
     monkeypatch.setattr(work._Pieces, "compute", must_not_run)
     monkeypatch.setattr(work._Links, "compute", must_not_run)
     killed.segment(tmp_path, "components")
+
+
+def test_pieces_that_an_older_version_has_measured_are_read(tmp_path):
+    """They say nothing of uncertainty."""
+    labels = np.zeros((2, 3, 4), np.uint32)
+    labels[..., 2:] = 1
+    tables, measured = BlockTables(tmp_path, 1), measure(labels, 1, 1, (0, 0, 0), labels.shape)
+    tables.write_pieces(0, measured, {})
+    path = tmp_path / "pieces" / "0.npz"
+    with np.load(path) as stored:
+        older = {name: stored[name] for name in stored.files if name != "uncertainty"}
+        assert len(older) == len(stored.files) - 1
+    np.savez(path, **older)
+    found = tables.read_pieces(0)
+    assert found.voxels.tolist() == measured.voxels.tolist() == [12]
+    assert unite([found], []).uncertainty.tolist() == [0]

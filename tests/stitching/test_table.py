@@ -12,6 +12,7 @@ from stitching_parts import prediction_of, smooth
 
 from dacapo_hd.arrays import MemoryVolume, open_volume
 from dacapo_hd.geometry import Grid
+from dacapo_hd.prediction.stored import ATTRIBUTE
 from dacapo_hd.segmentation import ConnectedComponents, Watershed
 from dacapo_hd.stitching import segment_volume
 
@@ -63,6 +64,28 @@ def test_the_table_does_not_depend_on_the_blocks(tmp_path):
         )
         tables.add((tmp_path / f"{number}" / "mito.csv").read_bytes())
     assert len(tables) == 1
+
+
+@pytest.mark.parametrize("blocks", [(30, 28, 40), (9, 10, 11)])
+@pytest.mark.parametrize(
+    "segmenter", [ConnectedComponents("distance", 0.3, 6, 5, True), Watershed("distance", 0.5, 0.1, 5, True)]
+)
+def test_the_mean_uncertainty_of_an_object_is_that_of_its_voxels(segmenter, blocks, tmp_path):
+    shape = (30, 28, 40)
+    made = prediction_of(smooth(shape, 4, 1.5))
+    values = np.random.default_rng(0).integers(0, 256, (2, *shape), np.uint8)
+    channels = [
+        {"name": f"mito/mask_variance{offset}", "low": 0.0, "high": 0.25, "uncertainty": True}
+        for offset in ("(-1,0,0)", "(0,-1,0)")
+    ]
+    data = np.concatenate([values[:1], made.data, values[1:]])
+    attributes = {ATTRIBUTE: [channels[0], *made.attributes[ATTRIBUTE], channels[1]]}
+    prediction = MemoryVolume(data, made.grid, "prediction", attributes)
+    (path,) = segment_volume(prediction, segmenter, tmp_path / "out", tmp_path / "record", block_shape_vx=blocks)
+    found = [float(row["mean_mask_variance"]) for row in read(tmp_path / "out" / "mito.csv")]
+    labels = open_volume(str(path)).read()
+    expected = [values[:, labels == n].mean() * 0.25 / 255 for n in range(1, int(labels.max()) + 1)]
+    assert len(found) > 10 and found == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_volume_without_objects_has_a_table_without_rows(tmp_path):

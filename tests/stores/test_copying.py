@@ -9,6 +9,7 @@ import textwrap
 
 import attrs
 import pytest
+from store_rows import segments
 from stored_runs import add_checkpoint, add_run, content, record, scores, stats, weights
 
 from dacapo_hd.errors import UserError
@@ -54,6 +55,15 @@ def test_everything_of_a_run_arrives(source, target):
     moved = copy(source, target)
     assert moved == {"run": Moved(50, 4, 2, 2 * len(weights(10)))}
     assert content(target) == content(source)
+
+
+def test_segments_arrive_with_their_score(source, target):
+    add_run(source)
+    row = attrs.evolve(scores(source.run("run"), 20)[0], segments=segments())
+    source.write_scores("run", [row])
+    copy(source, target)
+    assert [found for found in target.scores("run") if found.segments] == [row]
+    assert copy(source, target) == {"run": Moved()}
 
 
 def test_a_second_copy_moves_nothing(source, target):

@@ -268,6 +268,8 @@ def test_a_damaged_batch_is_named_and_dropped_when_training_goes_on(store, datab
     [
         ({"$set": {"value": "x"}}, "damaged score of crop 'a' at iteration 10 (`value` is 'x')"),
         ({"$unset": {"segmenter": ""}}, "damaged score of crop 'a' at iteration 10 (`segmenter` is None)"),
+        ({"$set": {"segments": 3}}, "damaged score of crop 'a' at iteration 10 (`segments` is 3)"),
+        ({"$set": {"segments": {"of": 3}}}, "damaged score of crop 'a' at iteration 10 (`segments` is {'of': 3})"),
         (None, "1 scores of crop 'a' at iteration 10 are missing"),
         ({"$set": {"iteration": 11}}, "1 scores of crop 'a' at iteration 10 are missing"),
     ],

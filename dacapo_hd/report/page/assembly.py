@@ -6,7 +6,7 @@ import html
 from importlib import resources
 
 STYLES = ("page.css",)
-SCRIPTS = ("elements.js", "tables.js", "charts.js", "heat.js", "slices.js", "provenance.js", "main.js")
+SCRIPTS = ("elements.js", "tables.js", "charts.js", "heat.js", "segments.js", "slices.js", "provenance.js", "main.js")
 
 
 def render(title: str, document: str) -> str:

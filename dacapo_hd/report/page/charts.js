@@ -116,7 +116,7 @@ function decades(low, high) {
   return found.length > 8 ? found.filter((value) => /^1/.test(value.toExponential())) : found;
 }
 
-function axes(svg, x, y) {
+function axes(svg, x, y, label = "iteration", format = (at) => at.toLocaleString("en")) {
   const bottom = BOX.height - BOX.bottom;
   for (const at of y.ticks) {
     svg.append(draw("line", { class: "axis", x1: BOX.left, x2: BOX.width - BOX.right, y1: y(at), y2: y(at) }),
@@ -124,10 +124,10 @@ function axes(svg, x, y) {
   }
   for (const at of x.ticks) {
     svg.append(draw("line", { class: "axis", x1: x(at), x2: x(at), y1: bottom, y2: bottom + 4 }),
-      draw("text", { x: x(at), y: bottom + 18, "text-anchor": "middle" }, at.toLocaleString("en")));
+      draw("text", { x: x(at), y: bottom + 18, "text-anchor": "middle" }, format(at)));
   }
   svg.append(draw("line", { class: "axis", x1: BOX.left, x2: BOX.width - BOX.right, y1: bottom, y2: bottom }),
-    draw("text", { x: (BOX.left + BOX.width - BOX.right) / 2, y: BOX.height - 3, "text-anchor": "middle" }, "iteration"));
+    draw("text", { x: (BOX.left + BOX.width - BOX.right) / 2, y: BOX.height - 3, "text-anchor": "middle" }, label));
 }
 
 function lineOf(curve, x, y, style, panel, count) {

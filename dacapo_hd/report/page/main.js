@@ -10,5 +10,6 @@ runsTable();
 differencesTable();
 curves();
 heatMap();
+segmentsSection();
 viewers();
 provenance();

@@ -21,7 +21,9 @@ from dacapo_hd.report.page.curves import loss_curves, score_curve
 from dacapo_hd.report.page.encoding import encode_all
 from dacapo_hd.report.page.plain import short, to_json, without_secrets
 from dacapo_hd.report.page.provenance import configs, environments
+from dacapo_hd.report.page.segments import described
 from dacapo_hd.report.page.viewers import Shown, show
+from dacapo_hd.report.segments import segments_of
 from dacapo_hd.stores.base import Store, git_sha
 from dacapo_hd.stores.rows import RunRecord, ScoreRow
 from dacapo_hd.stores.writing import write_atomically
@@ -105,6 +107,7 @@ def _document(
             for record, environment, texts_of in zip(ordered, environment_of, text_of, strict=True)
         ],
         "heat": heat_map(names, cells),
+        "segments": described(segments_of(store, comparison)),
         "environments": environment_list,
         "texts": texts,
         "slices": {"problem": "", "fidelity": None, "shown": []},
