@@ -68,10 +68,10 @@ def signed_distance_interval(
         low = np.where(present, nearest, -to_other)
         high = np.where(present, to_other, -nearest)
     else:
-        low = np.where(present, nearest, -_to_set(present, voxel_size_nm, axes))
-        high = np.where(absent, -nearest, _to_set(absent, voxel_size_nm, axes))
+        low = np.where(present, nearest, -distance_to(present, voxel_size_nm, axes))
+        high = np.where(absent, -nearest, distance_to(absent, voxel_size_nm, axes))
         if instances is not None:
-            certain = present & (to_other < _to_set(own == 0, voxel_size_nm, axes) * (1 - ROUNDING))
+            certain = present & (to_other < distance_to(own == 0, voxel_size_nm, axes) * (1 - ROUNDING))
             np.minimum(high, to_other, out=high, where=certain)
     low -= np.copysign(np.float32(half), low)
     high -= np.copysign(np.float32(half), high)
@@ -99,8 +99,8 @@ def _to_other_label(labels: NDArray[Any], voxel_size_nm: Sequence[float], axes: 
     return _transform(labels, voxel_size_nm)
 
 
-def _to_set(members: NDArray[np.bool_], voxel_size_nm: Sequence[float], axes: Axes) -> Distances:
-    """Return the distance to the nearest member; inf without members."""
+def distance_to(members: NDArray[np.bool_], voxel_size_nm: Sequence[float], axes: Axes) -> Distances:
+    """Return the distance in nm from each voxel (z, y, x) to the nearest member; inf without members."""
     if not members.any():
         return np.full(members.shape, np.inf, np.float32)
     return _to_other_label(~members, voxel_size_nm, axes)

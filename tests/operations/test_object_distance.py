@@ -20,10 +20,10 @@ def code_of(ids: np.ndarray) -> np.ndarray:
     return np.where(ids > 0, PRESENT, ABSENT).astype(np.uint8)
 
 
-def brute_force(ids: np.ndarray) -> np.ndarray:
+def brute_force(ids: np.ndarray, known: np.ndarray | bool = True) -> np.ndarray:
     result = np.zeros(ids.shape, np.float32)
     for number in np.unique(ids[ids > 0]):
-        own, others = (np.argwhere(mask) * VOXEL_SIZE_NM for mask in (ids == number, ids != number))
+        own, others = (np.argwhere(mask) * VOXEL_SIZE_NM for mask in (ids == number, known & (ids != number)))
         if not len(others):
             result[ids == number] = np.nan
             continue
@@ -37,6 +37,24 @@ def brute_force(ids: np.ndarray) -> np.ndarray:
 def test_fully_known_objects_equal_a_loop_over_them(ids):
     found, _ = object_distance(code_of(ids), ids, VOXEL_SIZE_NM)
     np.testing.assert_allclose(found, brute_force(ids), rtol=1e-5)
+
+
+@given(ids, hnp.arrays(np.bool_, (5, 5, 5)))
+@checked
+def test_unknown_voxels_are_no_boundary_and_hide_none(ids, known):
+    known = known[tuple(map(slice, ids.shape))]
+    code, seen = np.where(known, code_of(ids), UNKNOWN).astype(np.uint8), np.where(known, ids, 0).astype(np.uint32)
+    found, _ = object_distance(code, seen, VOXEL_SIZE_NM)
+    np.testing.assert_allclose(found, brute_force(seen, known), rtol=1e-5)
+
+
+def test_sections_between_unknown_ones_keep_the_border_of_touching_objects():
+    ids = np.zeros((5, 8, 8), np.uint32)
+    ids[::2, 1:7, 1:4], ids[::2, 1:7, 4:7] = 1, 2
+    code = code_of(ids)
+    code[1::2] = UNKNOWN
+    found, _ = object_distance(code, ids, VOXEL_SIZE_NM)
+    np.testing.assert_allclose(found, brute_force(ids, code != UNKNOWN), rtol=1e-5)
 
 
 @given(ids, st.integers(1, 2))
