@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from math import prod
 
 import torch
 from torch import Tensor, nn
 
 from dacapo_hd.architectures.base import FeatureMap
+from dacapo_hd.operations.mask_aggregation import Branch, Window, aggregate
 from dacapo_hd.tasks.head import BranchHead
 
 
@@ -97,6 +99,36 @@ def decode_box(decoder: nn.Module, latents: Tensor) -> Tensor:
     vectors = latents.flatten(1).T
     masks: Tensor = decoder(vectors).sigmoid().T
     return masks.reshape(-1, *latents.shape[1:])
+
+
+def aggregated(
+    predictions: Mapping[str, Tensor],
+    windows: Mapping[str, Window],
+    offsets_vx: Sequence[Sequence[int]],
+    classes: int,
+) -> tuple[Tensor, Tensor]:
+    """Return the means and the variances of affinities, (b, class and offset, z, y, x), that latent branches give.
+
+    `windows` names the branches; see `aggregate`.
+    """
+    assert isinstance(predictions, MaskPredictions)
+    samples = zip(*(predictions[name].float() for name in windows), strict=True)
+    batch = []
+    for latents in samples:
+        per_class = zip(*(one.chunk(classes) for one in latents), strict=True)
+        found = [
+            aggregate(
+                [
+                    Branch(window, one, partial(decode_box, predictions.decoders[name]))
+                    for (name, window), one in zip(windows.items(), of_class, strict=True)
+                ],
+                offsets_vx,
+            )
+            for of_class in per_class
+        ]
+        batch.append([torch.cat(parts) for parts in zip(*found, strict=True)])
+    mean, variance = (torch.stack(parts) for parts in zip(*batch, strict=True))
+    return mean, variance
 
 
 def draw_centres(weight: Tensor, reach: Sequence[int], most: int) -> Tensor:

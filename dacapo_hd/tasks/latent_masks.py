@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from math import prod
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,48 +21,13 @@ from dacapo_hd.segmentation.base import Segmenter
 from dacapo_hd.tasks.affinities import affinity_channels, affinity_target
 from dacapo_hd.tasks.base import OBJECT, OutputChannel, Target
 from dacapo_hd.tasks.instance import AXES, AffinityBranch, InstanceTask, check_offsets
+from dacapo_hd.tasks.mask_branch import MaskBranch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from dacapo_hd.operations.mask_aggregation import Window
-
 Decoder = Literal["mlp", "convolutional"]
 GREATEST_VARIANCE = 0.25
-
-
-def _odd(instance: Any, attribute: attrs.Attribute[Any], value: tuple[int, ...]) -> None:
-    if any(size < 1 or size % 2 == 0 for size in value):
-        raise ValueError(f"must be odd on every axis, so that the window has a centre, got {value!r}")
-
-
-@attrs.frozen
-class MaskBranch:
-    """Masks in a window of `window_vx` places (z, y, x), `dilation` voxels apart, from a decoder level (0: finest)."""
-
-    level: int = attrs.field(default=0, validator=non_negative)
-    window_vx: tuple[int, int, int] = attrs.field(default=(5, 7, 7), validator=_odd)
-    dilation: tuple[int, int, int] = attrs.field(default=(1, 1, 1))
-
-    @dilation.validator
-    def _positive(self, attribute: attrs.Attribute[Any], value: tuple[int, int, int]) -> None:
-        if any(step < 1 for step in value):
-            raise ValueError(f"must be >= 1 on every axis, got {value!r}")
-
-    @property
-    def reach_vx(self) -> tuple[int, ...]:
-        """How far the window reaches to either side."""
-        return tuple(n // 2 * d for n, d in zip(self.window_vx, self.dilation, strict=True))
-
-    def fits(self, offset: Sequence[float]) -> bool:
-        """Tell whether two places of the window are an offset in voxels apart."""
-        axes = zip(offset, self.window_vx, self.dilation, strict=True)
-        return all(step % d == 0 and abs(step) // d < n for step, n, d in axes)
-
-    def window(self) -> Window:
-        from dacapo_hd.operations.mask_aggregation import Window
-
-        return Window(self.window_vx, self.dilation)
 
 
 @attrs.frozen
@@ -278,6 +242,8 @@ class LatentMasks(InstanceTask):
     def decode(self, predictions: Mapping[str, Tensor]) -> Tensor:
         import torch
 
+        from dacapo_hd.tasks.latent_head import aggregated
+
         sparse = self._sparse()
         parts = {}
         if sparse is not None:
@@ -285,32 +251,11 @@ class LatentMasks(InstanceTask):
         if self.has_second_stage:
             parts["latent_affinity"] = predictions["latent_affinity"].float().sigmoid()
         if any(self.decode_context_vx):
-            parts["mask_affinity"], parts["mask_variance"] = self._aggregated(predictions)
+            windows = {name: branch.window() for name, branch in self._mask_branches().items() if branch.level == 0}
+            parts["mask_affinity"], parts["mask_variance"] = aggregated(
+                predictions, windows, [tuple(map(int, offset)) for offset in self.offsets], len(self.classes)
+            )
         return torch.cat([parts[kind] for kind in self.predict], dim=1)
-
-    def _aggregated(self, predictions: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Return the means and the variances that the masks of all finest branches give, (b, channel, z, y, x)."""
-        import torch
-
-        from dacapo_hd.operations.mask_aggregation import Branch, aggregate
-        from dacapo_hd.tasks.latent_head import MaskPredictions, decode_box
-
-        assert isinstance(predictions, MaskPredictions)
-        offsets = [tuple(int(step) for step in offset) for offset in self.offsets]
-        finest = {name: branch for name, branch in self._mask_branches().items() if branch.level == 0}
-        batch = []
-        for number in range(len(predictions["masks_1"])):
-            found = []
-            for class_number in range(len(self.classes)):
-                branches = []
-                for name, branch in finest.items():
-                    latents = predictions[name][number].chunk(len(self.classes))[class_number]
-                    decode = partial(decode_box, predictions.decoders[name])
-                    branches.append(Branch(branch.window(), latents.float(), decode))
-                found.append(aggregate(branches, offsets))
-            batch.append([torch.cat(parts) for parts in zip(*found, strict=True)])
-        mean, variance = (torch.stack(parts) for parts in zip(*batch, strict=True))
-        return mean, variance
 
     def default_grid(self) -> tuple[Segmenter, ...]:
         kinds = [kind for kind in self.predict if kind != "mask_variance"]
