@@ -37,6 +37,8 @@ class Run:
 
     @start.validator
     def _another_run(self, attribute: attrs.Attribute[Any], value: Start | None) -> None:
+        if value is None and self.task.frozen:
+            raise ValueError("`start` must name a run that has learnt what the task takes as frozen")
         if value is not None and value.run_for(self.seed) == self.name:
             raise ValueError(f"must name another run, got {value.run!r} in the run of that name")
 

@@ -51,7 +51,7 @@ def find_beginning(run: Run, store: Store) -> Beginning | None:
         raise UserError(*(f"start: {problem}" for problem in error.problems)) from None
     network, theirs = Network(run.architecture, run.task), Network(other.architecture, other.task)
     transfer = match(network, head_rows(network, run.task), saved["network"], head_rows(theirs, other.task))
-    require(run.start, transfer, source)
+    require(run.start, transfer, source, network.frozen)
     return Beginning(source, iteration, transfer)
 
 

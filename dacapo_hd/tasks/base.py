@@ -101,6 +101,11 @@ class Task(Component, ABC):
         """Say what keeps the task from being learnt by a network from a volume of `shape_vx`, each in one line."""
         return []
 
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        """Name the modules of the network (`backbone`, or parts of the `head`) that training leaves as they are."""
+        return ()
+
     @abstractmethod
     def targets(self, labels: LabelBlock) -> dict[str, Target]:
         """Make the targets of a block; numpy, runs in the data workers. `labels.classes` equals `classes`."""

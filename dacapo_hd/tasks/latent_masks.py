@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from dacapo_hd.architectures.base import Architecture, FeatureMap
-from dacapo_hd.config import non_empty, non_negative, one_of, positive
+from dacapo_hd.config import ADDED_LATER, non_empty, non_negative, one_of, positive
 from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.operations.affinities import NEIGHBOURS_16, Offset, Unit, format_offset, object_labels, reach
 from dacapo_hd.operations.distance import Axes
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Decoder = Literal["mlp", "convolutional"]
+Latents = Literal["learnt", "frozen"]
 GREATEST_VARIANCE = 0.25
 
 
@@ -39,7 +40,8 @@ class LatentMasks(InstanceTask):
     label. `affinities` are sparse branches beside (of `Affinities`). Predicted are, for `offsets` in voxels, whatever
     `predict` lists: `mask_affinity` aggregates the masks of all branches of level 0 (algorithm 1), `mask_variance` is
     the variance of it, `latent_affinity` comes from a small network on the frozen latent map of the first branch
-    (section S7.3), and `affinity` is the first sparse branch of level 0.
+    (section S7.3), and `affinity` is the first sparse branch of level 0. With `latents: frozen` that small network is
+    all that is learnt, by a run that starts from one which has learnt the masks.
     """
 
     # masks are windows of voxels
@@ -58,6 +60,7 @@ class LatentMasks(InstanceTask):
     dice_weight: float = attrs.field(default=1.0, validator=non_negative)
     cross_entropy_weight: float = attrs.field(default=1.0, validator=non_negative)
     predict: tuple[str, ...] = attrs.field(default=("mask_affinity",), validator=non_empty)
+    latents: Latents = attrs.field(default="learnt", validator=one_of(*get_args(Latents)), metadata=ADDED_LATER)
 
     @branches.validator
     def _first_is_finest(self, attribute: attrs.Attribute[Any], value: tuple[MaskBranch, ...]) -> None:
@@ -80,6 +83,11 @@ class LatentMasks(InstanceTask):
         if {"mask_affinity", "mask_variance"} & set(value):
             for offset in self.offsets:
                 self._require_window(offset)
+
+    @latents.validator
+    def _something_is_learnt(self, attribute: attrs.Attribute[Any], value: Latents) -> None:
+        if value == "frozen" and not self.has_second_stage:
+            raise ValueError("must be learnt, or `predict` have latent_affinity, which is all that is learnt then")
 
     def _require_window(self, offset: Offset) -> None:
         """Raise ValueError for an offset that fits no window of a finest branch."""
@@ -109,6 +117,10 @@ class LatentMasks(InstanceTask):
     def has_second_stage(self) -> bool:
         """Whether affinities are learnt from the frozen latent map."""
         return "latent_affinity" in self.predict
+
+    @property
+    def frozen(self) -> tuple[str, ...]:
+        return ("backbone", "head.project", "head.decoders") if self.latents == "frozen" else ()
 
     def all_offsets(self) -> tuple[Offset, ...]:
         own = self.offsets if self.has_second_stage else ()
@@ -167,6 +179,13 @@ class LatentMasks(InstanceTask):
         return problems
 
     def targets(self, labels: LabelBlock) -> dict[str, Target]:
+        found = self._mask_targets(labels) if self.latents == "learnt" else {}
+        for name, offsets in self._learnt_offsets().items():
+            whole = self.in_voxels(offsets, labels.voxel_size_nm)
+            found[name] = affinity_target(labels, whole, [format_offset(offset) for offset in offsets])
+        return found
+
+    def _mask_targets(self, labels: LabelBlock) -> dict[str, Target]:
         names = labels.classes
         objects = [object_labels(labels, name) for name in names]
         numbered = [consecutive(one) for one in objects]
@@ -179,13 +198,11 @@ class LatentMasks(InstanceTask):
                 np.float32
             )
             found[name] = Target(value, weight, channels)
-        for name, offsets in self._learnt_offsets().items():
-            whole = self.in_voxels(offsets, labels.voxel_size_nm)
-            found[name] = affinity_target(labels, whole, [format_offset(offset) for offset in offsets])
         return found
 
     def _learnt_offsets(self) -> dict[str, tuple[Offset, ...]]:
-        found = {name: branch.offsets for name, branch in self._sparse_branches().items()}
+        sparse = self._sparse_branches() if self.latents == "learnt" else {}
+        found = {name: branch.offsets for name, branch in sparse.items()}
         return {**found, "latent_affinity": self.offsets} if self.has_second_stage else found
 
     def head(self, stages: Sequence[Sequence[FeatureMap]]) -> nn.Module:
@@ -214,7 +231,7 @@ class LatentMasks(InstanceTask):
 
         assert isinstance(predictions, MaskPredictions)
         losses = {}
-        for name, branch in self._mask_branches().items():
+        for name, branch in self._mask_branches().items() if self.latents == "learnt" else ():
             steps = branch.window().steps()
             decoder = predictions.decoders[name]
             losses[name] = mask_loss(decoder, predictions[name], *targets[name], steps, branch.reach_vx, self.samples)

@@ -96,8 +96,17 @@ def _pieces(state: Mapping[str, Tensor], rows: Sequence[str] | None) -> dict[str
     return pieces
 
 
-def require(start: Start, transfer: Transfer, name: str) -> None:
-    """Raise UserError if a transfer is not what `start` asks for; `name` is the other run."""
+def require(start: Start, transfer: Transfer, name: str, frozen: Sequence[str] = ()) -> None:
+    """Raise UserError if a transfer is not what `start` asks for; `name` is the other run.
+
+    Weights of `frozen` modules must be there in any case.
+    """
+    random = [left for left in transfer.left if any(left.startswith(f"{module}.") for module in frozen)]
+    if random:
+        raise UserError(
+            f"start: run {name!r} has no weights for what the task takes as frozen: {_listed(random)}; give both runs "
+            "the same architecture, and the same branches and channels"
+        )
     if start.load == "full" and (transfer.left or transfer.unused):
         raise UserError(
             f"start: the weights of run {name!r} do not fit ({transfer.report()}); give both runs the same network, or "

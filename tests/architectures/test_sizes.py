@@ -18,6 +18,8 @@ TINY = UNet(
 
 
 class TwoChannels:
+    frozen = ()
+
     def head(self, stages):
         return torch.nn.ModuleDict({"out": torch.nn.Conv3d(stages[-1][0].channels, 2, 1)})
 
@@ -42,6 +44,8 @@ def test_memory_of_a_training_step_is_counted_by_hand():
 
 def test_network_names_the_predictions_of_its_head():
     class Task:
+        frozen = ()
+
         def head(self, stages):
             class Head(torch.nn.Module):
                 def forward(self, features):

@@ -121,3 +121,59 @@ def test_sweeps_vary_what_runs_start_from(write, second):
         ("fine-many-s0", "much-s0"),
         ("fine-many-s1", "much-s1"),
     ]
+
+
+@pytest.fixture
+def masks(config):
+    """A run that learns masks."""
+    config["architecture"] |= {"dims": 3, "input_shape_vx": [8, 24, 24], "normalization": "batch"}
+    config["trainer"] |= {"iterations": 2, "batch_size": 1, "learning_rate": 0.01}
+    task = {"type": "LatentMasks", "classes": ["mito"], "offsets": [[-1, 0, 0], [0, -1, 0]]}
+    return {**config, "name": "masks", "task": {**task, "branches": [{"window_vx": [3, 3, 3]}]}}
+
+
+@pytest.fixture
+def frozen(masks):
+    """A run that learns affinities from the latent map of `masks`."""
+    task = {**masks["task"], "latents": "frozen", "predict": ["latent_affinity"]}
+    return {**masks, "name": "frozen", "task": task, "start": {"run": "masks", "iteration": 2, "load": "matching"}}
+
+
+def test_a_second_stage_on_frozen_latents(dacapo_hd, write, masks, frozen, here):
+    assert dacapo_hd("train", write(masks), "--quiet")[0] == 0
+    code, _, err = dacapo_hd("train", write(frozen))
+    assert code == 0
+    assert "; random: head.second_stage.latent_affinity.0.weight, " in err
+    assert "latent_affinity" in err
+    assert "masks_1" not in err
+    store = FileStore("runs")
+    first, second = (Checkpoints(store, name).load(2)["network"] for name in ("masks", "frozen"))
+    # the statistics of normalisation too
+    assert any("running_mean" in name for name in first)
+    assert_equal(first, {name: second[name] for name in first})
+    start = Checkpoints(store, "frozen").load(2)["network"].keys() - first.keys()
+    assert start
+    assert all(name.startswith("head.second_stage.") for name in start)
+    losses = {row.name for row in store.stats("frozen")}
+    assert losses == {"loss/latent_affinity", "learning_rate"}
+    code, out, _ = dacapo_hd("validate", "frozen", "--iteration", "2")
+    assert code == 0
+    assert "mutex_watershed(latent_affinity > 0.5" in out
+
+
+def test_frozen_latents_must_come_from_somewhere(dacapo_hd, write, masks, frozen, here):
+    assert dacapo_hd("train", write(masks), "--quiet")[0] == 0
+    without = {name: value for name, value in frozen.items() if name != "start"}
+    code, _, err = dacapo_hd("train", write(without))
+    assert code == 1
+    assert "`start` must name a run that has learnt what the task takes as frozen\n" in err
+    frozen["task"]["branches"] = [{"window_vx": [3, 3, 3]}, {"window_vx": [3, 3, 5]}]
+    code, _, err = dacapo_hd("train", write(frozen))
+    assert code == 1
+    assert (
+        "start: run 'masks' has no weights for what the task takes as frozen: head.project.masks_2.weight, "
+        "head.project.masks_2.bias, head.decoders.masks_2.0.weight, head.decoders.masks_2.0.bias, "
+        "head.decoders.masks_2.2.weight, head.decoders.masks_2.2.bias; give both runs the same architecture, and the "
+        "same branches and channels"
+    ) in err
+    assert FileStore("runs").names() == ("masks",)

@@ -17,8 +17,11 @@ from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.operations.mask_aggregation import Branch, aggregate
 from dacapo_hd.prediction.predict import predict
 from dacapo_hd.prediction.predictor import Predictor
+from dacapo_hd.sampling.loader import Batch
 from dacapo_hd.tasks import AffinityBranch, LatentMasks, MaskBranch, Task
 from dacapo_hd.tasks.latent_head import decode_box, draw_centres, mask_loss, mask_targets
+from dacapo_hd.training.loop import TrainingState, training_step
+from dacapo_hd.training.trainer import Trainer
 
 SHAPE = (7, 12, 13)
 NEAR = ((-1, 0, 0), (0, -1, 0), (0, 0, -1))
@@ -49,6 +52,9 @@ def test_what_cannot_be_is_told():
     ]
     assert problems(predict=["mask"]) == [
         "predict: must be some of affinity, latent_affinity, mask_affinity, mask_variance, got 'mask'"
+    ]
+    assert problems(latents="frozen") == [
+        "latents: must be learnt, or `predict` have latent_affinity, which is all that is learnt then"
     ]
     assert problems(offset_unit="nm") == ["offset_unit: must be one of 'vx', got 'nm'"]
 
@@ -153,6 +159,26 @@ def test_the_second_stage_changes_nothing_before_it():
     touched = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
     assert touched
     assert all(name.startswith("head.second_stage.") for name in touched)
+
+
+def test_on_frozen_latents_a_step_changes_the_second_stage_alone():
+    task = small_task(predict=("latent_affinity",), latents="frozen")
+    trainer = Trainer(iterations=1, learning_rate=0.1, weight_decay=0.1, precision="float32")
+    torch.manual_seed(0)
+    state = TrainingState.start(trainer, Network(NETWORK, task))
+    state.network.train()
+    before = {name: tensor.clone() for name, tensor in state.network.state_dict().items()}
+    code = np.stack([block().code[0]] * 2)
+    target = task.targets(LabelBlock(("mito", "er"), code, (8.0, 8.0, 8.0), {"mito": block().instances["mito"]}))
+    assert list(target) == ["latent_affinity"]
+    pad = [(0, 0), *((0, big - small) for big, small in zip((8, 24, 24), SHAPE, strict=True))]
+    whole = tuple(torch.from_numpy(np.pad(part, pad))[None] for part in attrs.astuple(target["latent_affinity"])[:2])
+    losses = training_step(trainer, task, state, Batch(torch.rand(1, 1, 8, 24, 24), {"latent_affinity": whole}))
+    assert list(losses) == ["latent_affinity"]
+    after = state.network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert any("running_mean" in name for name in before)
+    assert changed == {name for name in before if name.startswith("head.second_stage.")}
 
 
 def test_what_is_decoded_are_the_aggregated_masks_of_the_finest_branches():
