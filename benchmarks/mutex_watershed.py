@@ -76,14 +76,27 @@ def print_peak(which: str, path: str) -> None:
     print(high_water_mib() - before)
 
 
-def best_seconds(run: Callable[..., Any], values: NDArray[np.float32], repeats: int) -> tuple[float, NDArray[Any]]:
-    """Return the least processor time, which other processes disturb least, and the result."""
-    seconds = []
-    for _ in range(repeats):
-        began = time.process_time()
-        found = run(values)
-        seconds.append(time.process_time() - began)
-    return min(seconds), found
+def seconds(run: Callable[..., Any], values: NDArray[np.float32]) -> tuple[float, NDArray[Any]]:
+    """Return the processor time, which other processes disturb less than the wall time, and the result."""
+    began = time.process_time()
+    found = run(values)
+    return time.process_time() - began, found
+
+
+def compare(name: str, values: NDArray[np.float32], rounds: int) -> None:
+    """Print times in turns, and whether the parts are the same."""
+    ours, other = [], []
+    for _ in range(rounds):
+        taken, parts = seconds(run_ours, values)
+        ours.append(taken)
+        taken, other_parts = seconds(run_other, values)
+        other.append(taken)
+        print(f"{name} round: {ours[-1]:.2f} s processor time, mwatershed {other[-1]:.2f} s", flush=True)
+    ratios = ", ".join(f"{b / a:.2f}" for a, b in zip(ours, other, strict=True))
+    print(f"{name} mutex_watershed: {min(ours):.2f} s processor time, {parts.max()} parts")
+    print(f"{name} mwatershed: {min(other):.2f} s processor time")
+    print(f"{name} speed: {min(other) / min(ours):.2f} x; in the rounds {ratios} (goal >= 2)")
+    print(f"{name} same parts: {same_parts(parts, other_parts)} (goal True)", flush=True)
 
 
 def main() -> None:
@@ -97,12 +110,7 @@ def main() -> None:
     run_ours(weights((2, 16, 32)))
     for name, shape in list(SHAPES.items())[: 1 if arguments.quick else None]:
         values = weights(shape)
-        ours, parts = best_seconds(run_ours, values, 3)
-        other, other_parts = best_seconds(run_other, values, 3 if arguments.quick else 2)
-        print(f"{name} mutex_watershed: {ours:.2f} s processor time, {parts.max()} parts")
-        print(f"{name} mwatershed: {other:.2f} s processor time")
-        print(f"{name} speed: {other / ours:.2f} x (goal >= 2)")
-        print(f"{name} same parts: {same_parts(parts, other_parts)} (goal True)")
+        compare(name, values, 3)
         usual = [0.1 if long else 1.0 for long in LONG]
         began = time.process_time()
         mutex_watershed(values, OFFSETS, cut=0.0, fractions=usual)

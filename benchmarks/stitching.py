@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import ClassVar
@@ -89,7 +89,12 @@ def cases(side: int) -> Iterator[tuple[str, NDArray[np.integer]]]:
         yield name, open_volume(f"{folder}/{path}").read()
 
 
-def segmented(prediction: Volume, segmenter: Segmenter, block_shape_vx: list[int]) -> NDArray[np.integer]:
+def segmented(
+    prediction: Volume,
+    segmenter: Segmenter,
+    block_shape_vx: Sequence[int],
+    chunk_shape_vx: Sequence[int] = CHUNK_VX,
+) -> NDArray[np.integer]:
     with tempfile.TemporaryDirectory() as folder:
         (path,) = segment_volume(
             prediction,
@@ -97,7 +102,7 @@ def segmented(prediction: Volume, segmenter: Segmenter, block_shape_vx: list[int
             Path(folder, "out"),
             Path(folder, "record"),
             block_shape_vx=block_shape_vx,
-            chunk_shape_vx=CHUNK_VX,
+            chunk_shape_vx=chunk_shape_vx,
         )
         return open_volume(str(path)).read()
 

@@ -82,7 +82,9 @@ class LatentMasks(InstanceTask):
             raise ValueError("must be without affinity, or `affinities` have a branch of level 0")
         if {"mask_affinity", "mask_variance"} & set(value):
             for offset in self.offsets:
-                self._require_window(offset)
+                # one that is no offset is told where it stands
+                if len(offset) == 3:
+                    self._require_window(offset)
 
     @latents.validator
     def _something_is_learnt(self, attribute: attrs.Attribute[Any], value: Latents) -> None:

@@ -44,6 +44,10 @@ def test_what_cannot_be_is_told():
         "the offset (0,0,-8) is larger than the mask windows of level 0, or no multiple of their dilation "
         "(5x7x7 dilated by 1x1x1); leave it out, or add a branch that it fits"
     ]
+    # not also that they fit no window
+    assert problems(offsets=[[0, -1], [-1, 0]]) == [
+        "offsets: must be three numbers each (z, y, x), 0 along z within a section; got (0,-1)"
+    ]
     assert problems(branches=[{"level": 1}]) == [
         "branches: must begin with a branch of level 0, from which affinities are predicted"
     ]
