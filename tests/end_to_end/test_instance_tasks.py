@@ -80,8 +80,8 @@ def test_offsets_larger_than_the_networks_input(dacapo_hd, write, instances):
 def test_offsets_larger_than_the_window(dacapo_hd, write, masks):
     masks["task"]["offsets"] = [*NEAR, [0, 0, -3]]
     assert told(dacapo_hd, write(masks)) == [
-        "run.yaml: task.predict: the offset (0,0,-3) is larger than the mask windows of level 0, or no multiple of their "
-        "dilation (3x3x3 dilated by 1x1x1); leave it out, or add a branch that it fits"
+        "run.yaml: task.predict: the offset (0,0,-3) is larger than the mask windows of level 0, or no multiple of "
+        "their dilation (3x3x3 dilated by 1x1x1); leave it out, or add a branch that it fits"
     ]
 
 
