@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from dacapo_hd.labels.block import UNKNOWN
 from dacapo_hd.labels.sources import LabelSource
 from dacapo_hd.prediction.stored import ATTRIBUTE, read_prediction
 from dacapo_hd.report.plots import SliceRow
+from dacapo_hd.segmentation.base import kind_of
 
 
 def read_slices(
@@ -74,4 +76,6 @@ def _channel(class_name: str, channels: Sequence[str], segmentation: Volume) -> 
 def channel_of(class_name: str, channels: Sequence[str], segmenter: str) -> str | None:
     """Return the channel of a class that a segmenter read: the one whose quantity its label names; None without any."""
     own = [name for name in channels if name.rsplit("/", 1)[0] == class_name]
-    return next((name for name in own if name.rsplit("/", 1)[1] in segmenter), own[0] if own else None)
+    # whole words: `affinity` is a part of `latent_affinity`
+    named = set(re.findall(r"\w+", segmenter))
+    return next((name for name in own if kind_of(name) in named), own[0] if own else None)

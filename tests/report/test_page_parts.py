@@ -25,6 +25,8 @@ from dacapo_hd.report.page.encoding import FIDELITIES, Fidelity, encode, encode_
 from dacapo_hd.report.page.plain import short, to_json, without_secrets
 from dacapo_hd.report.page.provenance import configs, environments
 from dacapo_hd.report.page.sections import ClassPixels, Sections, colours_of, marks_of, middle_box, spread
+from dacapo_hd.report.slices import channel_of
+from dacapo_hd.segmentation import MutexWatershed, Threshold
 from dacapo_hd.stores.rows import StatRow
 
 
@@ -292,3 +294,14 @@ def test_environments_and_configs_are_kept_once():
     assert len(texts) == 5
     assert parts[0] == parts[1] and parts[2] == {**parts[0], "task": 4}
     assert "scale_nm: 80.0" in texts[4]
+
+
+@pytest.mark.parametrize("kind", ["affinity", "latent_affinity", "mask_affinity"])
+def test_the_channel_shown_is_the_one_that_the_segmenter_read(kind):
+    kinds = ("affinity", "latent_affinity", "mask_affinity", "mask_variance")
+    channels = [f"{name}/{what}({step},0,0)" for name in ("er", "mito") for what in kinds for step in (-1, -4)]
+    assert channel_of("mito", channels, MutexWatershed(kind).label) == f"mito/{kind}(-1,0,0)"
+    assert channel_of("mito", ["mito/distance", "mito/probability"], Threshold("probability", 0.5).label) == (
+        "mito/probability"
+    )
+    assert channel_of("pm", channels, MutexWatershed(kind).label) is None
