@@ -151,7 +151,7 @@ def _score_panels(groups: Mapping[str, Sequence[RunRows]], score: Score) -> list
     curves = {name: [curve for curve in some if curve] for name, some in found.items()}
     better = "higher" if score.higher_is_better else "lower"
     unit = f" ({score.unit})" if score.unit else ""
-    title = f"{score.name} on selection crops\n({better} is better)"
+    title = f"{score.name} on selection crops ({better} is better)"
     panel = _Panel(title, f"{score.name}{unit}", {name: some for name, some in curves.items() if some}, score)
     return [panel] if panel.curves else []
 

@@ -83,8 +83,7 @@ def test_the_legend_says_what_the_band_is(tmp_path: Path, monkeypatch: pytest.Mo
         "b (1 seed)",
         "mean; band: lowest to highest; thin: runs that went on",
         "the best on test crops",
-        "dice on selection crops",
-        "(higher is better)",
+        "dice on selection crops (higher is better)",
         "one_hot loss",
         "loss, running mean",
     } <= set(texts)
