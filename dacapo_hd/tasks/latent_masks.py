@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 Decoder = Literal["mlp", "convolutional"]
 Latents = Literal["learnt", "frozen"]
 GREATEST_VARIANCE = 0.25
+# where validation cuts; masks say "the same object" of most pairs until they are trained for long
+CUTS = {"affinity": (0.5,), "latent_affinity": (0.5,), "mask_affinity": (0.5, 0.7, 0.9)}
 
 
 @attrs.frozen
@@ -277,7 +279,12 @@ class LatentMasks(InstanceTask):
         return torch.cat([parts[kind] for kind in self.predict], dim=1)
 
     def default_grid(self) -> tuple[Segmenter, ...]:
-        kinds = [kind for kind in self.predict if kind != "mask_variance"]
         return tuple(
-            segmenter(quantity=kind) for kind in kinds for segmenter in (MutexWatershed, SuperpixelAgglomeration)
+            segmenter
+            for kind in self.predict
+            for cut in CUTS.get(kind, ())
+            for segmenter in (
+                MutexWatershed(quantity=kind, cut=cut),
+                SuperpixelAgglomeration(quantity=kind, cut=cut, boundary=cut),
+            )
         )
