@@ -37,10 +37,10 @@ AXES = "zyx"
 class Embeddings(PerClassTask):
     """Predict for each class a vector per voxel (`embedding_dims`) and the distance to the boundary of its object.
 
-    Wu, Chen, Merhof 2020. The distance is a share of the largest in the object, learnt with a squared error of
-    ReLU(prediction). Vectors of one object agree with their mean (intra); mean vectors of objects with voxels at most
-    `neighbour_radius_nm` apart (`constraints: local`), or of all (`global`), are made orthogonal (inter). The loss is
-    `distance_weight` x distance + intra + `inter_weight` x inter.
+    Wu, Chen, Merhof 2020. The distance is a share of the largest in the object, learnt with a squared error of the
+    prediction, clipped at 0 outside of objects. Vectors of one object agree with their mean (intra); mean vectors of
+    objects with voxels at most `neighbour_radius_nm` apart (`constraints: local`), or of all (`global`), are made
+    orthogonal (inter). The loss is `distance_weight` x distance + intra + `inter_weight` x inter.
 
     `similarity`, `intra_average`, `background` and `distance_factor` choose between the paper's form and that of the
     published code; `cut_objects` says what is learnt of the distance in objects of which a part is unknown. Labels are
@@ -115,7 +115,9 @@ class Embeddings(PerClassTask):
         value, weight = targets["distance"]
         if self.balance:
             weight = balanced(weight, value > 0, value == 0)
-        error = (predictions["distance"].float().relu() - value) ** 2
+        prediction = predictions["distance"].float()
+        # clipped where the target is 0 alone: an output that is negative everywhere would have no gradient to return
+        error = (prediction.where(value > 0, prediction.relu()) - value) ** 2
         losses = {"distance": self.distance_weight * weighted_mean(error, weight)}
         objects, pairs = self._objects(*targets["embedding"])
         for name, prediction in predictions.items():

@@ -140,6 +140,18 @@ def test_vectors_learnt_from_free_parameters_tell_objects_apart(block, as_batch,
     assert len(pairs) == 4
 
 
+def test_a_distance_that_is_negative_everywhere_is_pulled_back(block, as_batch):
+    batch = as_batch(TASK.targets(block))
+    value, weight = batch["distance"]
+    raw = torch.linspace(-1, 1, value.numel()).reshape(value.shape).requires_grad_()
+    vectors = torch.randn(1, TASK.embedding_dims, *value.shape[2:])
+    TASK.loss({"distance": raw, "embedding": vectors}, batch)["distance"].backward()
+    kept = (raw > 0) | (value > 0)
+    expected = torch.where(kept, 2 * (raw - value), 0) * weight / weight.sum()
+    torch.testing.assert_close(raw.grad, expected.detach())
+    assert (raw.grad[(raw < 0) & (value > 0)] < 0).all()
+
+
 def test_the_grid_takes_the_similarity_of_the_loss_and_must_join_sections():
     assert {
         s.similarity for s in Embeddings(("mito",), similarity="signed").segmenters() if hasattr(s, "similarity")
