@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,11 +38,13 @@ class Signals:
         self.reached = "before training began"
         self._deferred = False
         self._before: dict[signal.Signals, Any] = {}
+        self._unraisable = sys.unraisablehook
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGINT):
                 self._before[number] = signal.signal(number, self._handle)
+            self._unraisable, sys.unraisablehook = sys.unraisablehook, self._swallowed
         return self
 
     def __exit__(
@@ -49,6 +52,8 @@ class Signals:
     ) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if self._before:
+            sys.unraisablehook = self._unraisable
         # also one that came too late for this training must not let a sweep go on to the next
         if self.received is not None and (error is None or isinstance(error, SignalledError)):
             raise Interrupted(self.received, self.reached) from None
@@ -77,6 +82,11 @@ class Signals:
         """Unwind the stack if a signal came."""
         if self.received is not None:
             raise SignalledError
+
+    def _swallowed(self, unraisable: sys.UnraisableHookArgs) -> None:
+        # C code that calls back, such as numba's compiler, cannot unwind; `stop` does it later
+        if unraisable.exc_type is not SignalledError:
+            self._unraisable(unraisable)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self.received is None:

@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
+from dacapo_hd.config import unstructure
 from dacapo_hd.evaluation.segments import CORRELATIONS
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.inference import load_network, make_predictor, open_scored
@@ -54,7 +55,7 @@ def test_segments_of_the_best_segmenter_are_stored_and_replaced(trained, dacapo_
     assert {row.score for row in rows} >= set(CORRELATIONS)
     assert {(row.score, row.segmenter) for row in tabled} == {(CORRELATIONS[0], found.segmenter)}
     assert [(row.part, row.crop) for row in tabled] == [("validate", "crop_0"), ("test", "test_0")]
-    assert len({row.segmenter for row in rows}) == 2
+    assert len({row.segmenter for row in rows}) == 6
     assert dacapo_hd("validate", "tiny", "--quiet")[0] == 0
     assert [row.segments for row in trained.scores("tiny") if row.segments] == [row.segments for row in tabled]
 
@@ -65,7 +66,7 @@ def test_what_is_stored_is_the_mean_of_the_predicted_variance(trained):
     (crop,) = open_scored(run, "validate")
     prediction = predict_crop(make_predictor(run, network), crop)
     (row,) = (row for row in trained.scores("tiny", crop="crop_0") if row.segments)
-    (segmenter,) = (one for one in run.task.segmenters() if json.loads(row.segmenter)["type"] == type(one).__name__)
+    (segmenter,) = (one for one in run.task.segmenters() if unstructure(one) == json.loads(row.segmenter))
     labels = segmenter.segment(prediction).labels["cell"]
     variance = np.mean([prediction.channel(name) for name in prediction.channels if "variance" in name], axis=0)
     known = crop.read_labels(crop.label_grid.roi).known[0]

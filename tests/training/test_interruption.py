@@ -1,8 +1,10 @@
 """Signals to the own process, as the system sends them."""
 
 import contextlib
+import ctypes
 import os
 import signal
+import sys
 import threading
 
 import pytest
@@ -114,3 +116,15 @@ def test_in_another_thread_nothing_is_handled():
     thread.start()
     thread.join()
     assert handlers == [before]
+
+
+def test_what_c_code_cannot_unwind_is_raised_later_and_not_printed(monkeypatch):
+    printed, went_on = [], []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: printed.append(unraisable.exc_type))
+    hook = sys.unraisablehook
+    with pytest.raises(Interrupted), Signals():
+        ctypes.CFUNCTYPE(None)(send)()
+        ctypes.CFUNCTYPE(None)(lambda: 1 / 0)()
+        went_on.append(True)
+    assert went_on and printed == [ZeroDivisionError]
+    assert sys.unraisablehook is hook
