@@ -171,7 +171,7 @@ class Embeddings(PerClassTask):
         return torch.cat([distance, vectors.reshape(shape)], dim=1)
 
     def default_grid(self) -> tuple[Segmenter, ...]:
-        angular = (AngularClustering(threshold=t, merge=m) for t in (0.05, 0.1, 0.2) for m in (True, False))
+        angular = (AngularClustering(seed_threshold=t, merge=m) for t in (0.3, 0.5, 0.7) for m in (True, False))
         return (*angular, CosineMutexWatershed(similarity=self.similarity))
 
 
