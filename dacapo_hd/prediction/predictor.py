@@ -31,10 +31,17 @@ class InferenceShapes:
 
     @property
     def rim_vx(self) -> tuple[int, ...]:
-        """What is cut off each side of the network's output: context made up by padding, or needed by decoding."""
+        """What is cut off each side of the network's output: context made up by padding, or needed by decoding.
+
+        A network that is not block-independent keeps at least a quarter of each length: its input cannot grow.
+        """
         shape = self.architecture.input_shape_vx
-        lost = zip(shape, self.architecture.output_shape_vx(shape), strict=True)
-        padded = (max(0, c - (i - o) // 2) for c, (i, o) in zip(self.architecture.context_vx, lost, strict=True))
+        output = self.architecture.output_shape_vx(shape)
+        lost = zip(shape, output, strict=True)
+        padded = [max(0, c - (i - o) // 2) for c, (i, o) in zip(self.architecture.context_vx, lost, strict=True)]
+        if not self.architecture.block_independent:
+            most = (3 * o // 8 // step * step for o, step in zip(output, self.step_vx, strict=True))
+            padded = list(map(min, padded, most))
         missing = (p + d for p, d in zip(padded, self.task.decode_context_vx, strict=True))
         return tuple(-(-m // step) * step for m, step in zip(missing, self.step_vx, strict=True))
 

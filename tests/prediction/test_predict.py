@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from dacapo_hd.architectures import UNet
+from dacapo_hd.architectures import UNet, WNet
 from dacapo_hd.architectures.sizes import bytes_per_input_voxel
 from dacapo_hd.arrays import MemoryVolume, create_volume
 from dacapo_hd.errors import UserError
@@ -166,6 +166,25 @@ class FailingVolume(MemoryVolume):
     def write(self, roi, data):
         self._count()
         super().write(roi, data)
+
+
+def test_a_network_of_the_block_that_sees_further_than_its_input_keeps_a_part_of_it(make_predictor, make_raw):
+    architecture = WNet(
+        input_shape_vx=(1, 64, 64),
+        dims=2,
+        padding="same",
+        num_fmaps=2,
+        downsample_factors=((1, 2, 2), (1, 2, 2)),
+        intermediate="coordinates",
+    )
+    assert 2 * architecture.context_vx[1] > 64
+    predictor = make_predictor(architecture)
+    assert predictor.output_shape_vx((1, 64, 64)) == (1, 16, 16)
+    shapes = []
+    predictor.network.register_forward_pre_hook(lambda module, inputs: shapes.append(tuple(inputs[0].shape[2:])))
+    raw = make_raw((1, 48, 32))
+    predict_in_memory(predictor, raw, raw.grid, RANGE)
+    assert set(shapes) == {(1, 64, 64)} and len(shapes) == 3 * 2
 
 
 def test_a_failing_read_or_write_stops_the_prediction(make_predictor, make_raw):
