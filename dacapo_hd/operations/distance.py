@@ -112,7 +112,7 @@ def _to_outside(shape: Sequence[int], voxel_size_nm: Sequence[float], axes: Axes
     for axis in range(len(shape) - len(axes), len(shape)):
         steps = np.arange(1, shape[axis] + 1)
         ramp = np.minimum(steps, steps[::-1]).astype(np.float32) * np.float32(voxel_size_nm[axis])
-        result = np.minimum(result, np.expand_dims(ramp, [other for other in range(len(shape)) if other != axis]))
+        result = np.minimum(result, np.expand_dims(ramp, tuple(other for other in range(len(shape)) if other != axis)))
     return result
 
 
