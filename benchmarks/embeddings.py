@@ -9,13 +9,13 @@ processor seconds of one thread, the least of several repetitions.
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timing import seconds
 from torch import Tensor
 from torch.nn import functional
 
@@ -77,16 +77,6 @@ def neighbours_of(ids: Tensor) -> list[dict[int, list[int]]]:
     for a, b in objects.near_pairs(RADIUS_NM, VOXEL_SIZE_NM).tolist():
         found[int(objects.image[a])].setdefault(int(id_of[a]), []).append(int(id_of[b]))
     return found
-
-
-def seconds(call: Callable[[], object], repetitions: int) -> float:
-    """Return the least processor time of a call, which load from elsewhere disturbs least."""
-    times = []
-    for _ in range(repetitions):
-        begin = time.process_time()
-        call()
-        times.append(time.process_time() - begin)
-    return min(times)
 
 
 def measure_loss(side: int, repetitions: int) -> list[str]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from math import prod
 from pathlib import Path
 
 import torch
+from timing import seconds
 
 from dacapo_hd.operations.affinities import NEIGHBOURS_16
 from dacapo_hd.operations.mask_aggregation import Branch, Window, add_numba, add_torch, aggregate
@@ -21,16 +20,6 @@ SHAPE = (12, 128, 128)
 FITTING = [tuple(int(step) for step in offset) for offset in NEIGHBOURS_16 if WINDOW.fits(tuple(map(int, offset)))]
 OFFSETS = [*FITTING, (0, -2, -2), (0, -2, 2), (-1, -2, 0), (-1, 0, -2)][:16]
 LATENTS, HIDDEN = 32, 64
-
-
-def seconds(run: Callable[[], None], repeats: int) -> float:
-    """Return the least processor time (of all threads) of several runs, which other processes disturb least."""
-    taken = []
-    for _ in range(repeats):
-        began = time.process_time()
-        run()
-        taken.append(time.process_time() - began)
-    return min(taken)
 
 
 def decoder() -> torch.nn.Module:

@@ -11,12 +11,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from collections.abc import Callable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_cdt, gaussian_filter
+from timing import seconds
 
 from dacapo_hd.architectures.network import Network
 from dacapo_hd.architectures.unet import UNet
@@ -32,16 +32,6 @@ IMAGES = 64
 SHAPE_VX = (1, 48, 32)
 VOXEL_SIZE_NM = (1.0, 1.0, 1.0)
 WARM_UP = 20
-
-
-def seconds(call: Callable[[], object], repetitions: int) -> float:
-    """Return the least processor time of a call, which load from elsewhere disturbs least."""
-    times = []
-    for _ in range(repetitions):
-        begin = time.process_time()
-        call()
-        times.append(time.process_time() - begin)
-    return min(times)
 
 
 def blobs(rng: np.random.Generator, shape: tuple[int, ...], sigma: float, share: float) -> NDArray[np.bool_]:

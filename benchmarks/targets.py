@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
+from timing import seconds
 
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.operations.distance import signed_distance
@@ -54,16 +54,6 @@ def one_pass(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     distance = signed_distance(mask, VOXEL_SIZE_NM)
     distance /= SCALE_NM
     return np.tanh(distance, out=distance)
-
-
-def seconds(call: Callable[[], object], repetitions: int) -> float:
-    """Return the least processor time of a call, which load from elsewhere disturbs least."""
-    times = []
-    for _ in range(repetitions):
-        begin = time.process_time()
-        call()
-        times.append(time.process_time() - begin)
-    return min(times)
 
 
 def _peak_kib() -> int:
