@@ -66,12 +66,16 @@ class Server:
         self.process.kill()
         self.process.wait()
 
+    def know(self, done: int, failed: int) -> None:
+        """Take over counts, which never fall, unless they are older than those known."""
+        self.done, self.failed = max(self.done, done), max(self.failed, failed)
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
             found = re.fullmatch(rb"(\d+) (\d+)\n", line)
             if found:
-                self.done, self.failed = int(found[1]), int(found[2])
+                self.know(int(found[1]), int(found[2]))
 
 
 @attrs.define(eq=False)
@@ -135,28 +139,34 @@ class Workers:
         """Whether some block has shown that the work can be done."""
         return self.alone or self._server.done > 0
 
-    def _all_decided(self) -> bool:
-        """Tell whether every block is done or given up, as daisy's files say; it does not report the last ones."""
+    def _count(self) -> None:
+        """Take over what daisy's files say is done or given up: its reports come late, and not of the last blocks."""
         tracked = self._session.folder / "tracking"
-        done = np.fromfile(tracked / "done/c/0/0/0", np.uint8)
+        done = np.fromfile(tracked / "done/c/0/0/0", np.uint8) > 0
         failures = np.fromfile(tracked / "failures/c/0/0/0", np.uint32)
-        return bool(((done > 0) | (self._settled > 0) | (failures > self.retries)).all())
+        open_before = self._settled == 0
+        given_up = ~done & (failures > self.retries)
+        self._server.know(int((done & open_before).sum()), int((given_up & open_before).sum()))
 
     def _watch(self, before: int) -> None:
-        if self._server.decided != self._decided:
-            self._decided = self._server.decided
-            self._deaths = 0
-            self.progress(int(self.record.done().sum()) + self._server.done)
-            self._over = before + self._decided >= len(self.record.grid)
+        self._take_note(before)
         for number, job in list(self._jobs.items()):
             code = job.exit_code()
             if code is not None:
                 del self._jobs[number]
+                self._count()
+                self._take_note(before)
                 self._ended(number, code)
 
+    def _take_note(self, before: int) -> None:
+        if self._server.decided != self._decided:
+            self._decided = self._server.decided
+            self._deaths = 0
+            self.progress(int(self.record.done().sum()) + self._server.done)
+            # once nothing is left, also workers that have just been started cannot reach the server
+            self._over = before + self._decided >= len(self.record.grid)
+
     def _ended(self, number: int, code: int) -> None:
-        # once nothing is left, also workers that have just been started cannot reach the server
-        self._over = self._all_decided()
         if self._over or code == Outcome.FINISHED.value:
             return
         if code == Outcome.SYSTEMATIC.value:
