@@ -16,7 +16,7 @@ from dacapo_hd.blockwise.grid import Shape
 from dacapo_hd.datasplits import normalise
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import format_box, format_shape, nm
-from dacapo_hd.prediction.blocks import Layout, aligned_outwards, read_mirrored
+from dacapo_hd.prediction.blocks import Layout, read_mirrored
 from dacapo_hd.prediction.flips import predict_flipped
 from dacapo_hd.prediction.inside import covered
 from dacapo_hd.prediction.predictor import Predictor
@@ -91,7 +91,7 @@ class PredictFunction(BlockFunction):
         """Write the part of a prediction that lies inside the block."""
         prediction, inside = result
         box = format_box(block.begin, block.end)
-        first, _ = aligned_outwards(block.begin, block.end, self.predictor.step_vx)
+        first, _ = self._window(block)
         inner = tuple(slice(b - f, e - f) for b, e, f in zip(block.begin, block.end, first, strict=True))
         found = prediction[:, *inner]
         if not np.isfinite(found).all():
@@ -106,7 +106,7 @@ class PredictFunction(BlockFunction):
         self.target.write(self.source.grid.roi_of(block.begin, block.shape), data)
 
     def _read_raw(self, block: Block) -> NDArray[np.generic]:
-        first, output = aligned_outwards(block.begin, block.end, self.predictor.step_vx)
+        first, output = self._window(block)
         shape = self.predictor.input_shape_for(output)
         margin = self._margin(shape)
         raw = read_mirrored(self.source, [f - m for f, m in zip(first, margin, strict=True)], shape)
@@ -116,6 +116,9 @@ class PredictFunction(BlockFunction):
                 "replace these values, for example by 0"
             )
         return raw
+
+    def _window(self, block: Block) -> tuple[Shape, Shape]:
+        return self.predictor.window(block.begin, block.end, self.source.grid.shape_vx)
 
     def _margin(self, input_shape: Shape) -> Shape:
         output = self.predictor.output_shape_vx(input_shape)

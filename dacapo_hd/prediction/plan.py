@@ -13,7 +13,7 @@ from dacapo_hd.arrays import Volume
 from dacapo_hd.blockwise import BlockGrid
 from dacapo_hd.blockwise.grid import Shape
 from dacapo_hd.errors import UserError
-from dacapo_hd.prediction.blocks import Layout, aligned_outwards
+from dacapo_hd.prediction.blocks import Layout
 from dacapo_hd.prediction.predictor import InferenceShapes
 from dacapo_hd.prediction.work import PredictWork
 from dacapo_hd.tasks.base import Task
@@ -96,6 +96,8 @@ class Plan(InferenceShapes):
 
     def _largest_input(self, output_shape: Sequence[int]) -> Shape:
         """Return the largest input for blocks of a shape: they need not begin where the network's voxels do."""
+        if not self.architecture.block_independent:
+            return self.input_shape_for(self.window((0, 0, 0), output_shape, self.source.grid.shape_vx)[1])
         steps = zip(output_shape, self._layout().begin, self.step_vx, strict=True)
         return self.input_shape_for([size + (step if begin % step else 0) for size, begin, step in steps])
 
@@ -124,7 +126,7 @@ class Plan(InferenceShapes):
             size = self.source.grid.shape_vx[axis]
             for place in range(count):
                 block = grid.block(tuple(place if other == axis else 0 for other in range(3)))
-                first, output = aligned_outwards(block.begin, block.end, self.step_vx)
+                first, output = self.window(block.begin, block.end, self.source.grid.shape_vx)
                 shape = self.input_shape_for(output)
                 margin = (shape[axis] - self.output_shape_vx(shape)[axis]) // 2
                 low = max(0, first[axis] - margin)

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.architectures.base import Architecture
+from dacapo_hd.blockwise.grid import Shape
+from dacapo_hd.prediction.blocks import aligned_outwards
 from dacapo_hd.tasks.base import Task
 
 if TYPE_CHECKING:
@@ -54,6 +56,19 @@ class InferenceShapes:
         """Return the smallest valid input shape whose output is at least `output_shape_vx`."""
         wanted = [size + 2 * rim for size, rim in zip(output_shape_vx, self.rim_vx, strict=True)]
         return self.architecture.input_shape_for(wanted)
+
+    def window(self, begin: Sequence[int], end: Sequence[int], volume_shape_vx: Sequence[int]) -> tuple[Shape, Shape]:
+        """Return where the output for a block begins, and its shape, in voxels of a volume.
+
+        A network that is not block-independent gets the input that it was trained with, however short the block, and
+        inside the volume as far as it is long enough.
+        """
+        if self.architecture.block_independent:
+            return aligned_outwards(begin, end, self.step_vx)
+        trained = self.output_shape_vx(self.architecture.input_shape_vx)
+        shape = tuple(max(t, e - b) for t, b, e in zip(trained, begin, end, strict=True))
+        places = zip(begin, shape, volume_shape_vx, strict=True)
+        return tuple(max(0, min(b, length - size)) for b, size, length in places), shape
 
 
 @attrs.frozen(eq=False)

@@ -168,8 +168,10 @@ class FailingVolume(MemoryVolume):
         super().write(roi, data)
 
 
-def test_a_network_of_the_block_that_sees_further_than_its_input_keeps_a_part_of_it(make_predictor, make_raw):
-    architecture = WNet(
+@pytest.fixture
+def of_the_block():
+    """A network whose output depends on its input's shape and place, and that sees further than that."""
+    return WNet(
         input_shape_vx=(1, 64, 64),
         dims=2,
         padding="same",
@@ -177,14 +179,31 @@ def test_a_network_of_the_block_that_sees_further_than_its_input_keeps_a_part_of
         downsample_factors=((1, 2, 2), (1, 2, 2)),
         intermediate="coordinates",
     )
-    assert 2 * architecture.context_vx[1] > 64
-    predictor = make_predictor(architecture)
+
+
+def test_a_network_of_the_block_that_sees_further_than_its_input_keeps_a_part_of_it(
+    of_the_block, make_predictor, make_raw
+):
+    assert 2 * of_the_block.context_vx[1] > 64
+    predictor = make_predictor(of_the_block)
     assert predictor.output_shape_vx((1, 64, 64)) == (1, 16, 16)
     shapes = []
     predictor.network.register_forward_pre_hook(lambda module, inputs: shapes.append(tuple(inputs[0].shape[2:])))
     raw = make_raw((1, 48, 32))
     predict_in_memory(predictor, raw, raw.grid, RANGE)
     assert set(shapes) == {(1, 64, 64)} and len(shapes) == 3 * 2
+
+
+def test_a_network_of_the_block_gets_the_input_of_its_training_for_a_shorter_block(
+    of_the_block, make_predictor, make_raw
+):
+    predictor, raw = make_predictor(of_the_block), make_raw((1, 45, 13))
+    found = predict_in_memory(predictor, raw, raw.grid.part((0, 2, 0), (1, 45, 13)), RANGE).data
+    # 24 voxels of context and no block longer than 16: these windows, the last moved into the volume, as 13 < 16 cannot
+    image = np.pad(raw.data.astype(np.float32) / 127.5 - 1, [(0, 0), (24, 24), (24, 27)], mode="reflect")
+    windows = {first: predictor(image[None, :, first : first + 64]) for first in (2, 16, 29)}
+    expected = np.concatenate([windows[2][:, :, :14], windows[16], windows[29][:, :, 3:]], axis=2)[..., :13]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_failing_read_or_write_stops_the_prediction(make_predictor, make_raw):
