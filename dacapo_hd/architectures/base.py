@@ -19,12 +19,13 @@ class FeatureMap:
     """Channels of a feature map and how many input voxels (z, y, x) one of its voxels covers.
 
     `meant_for` names what a task, if it predicts such a thing, should learn from this map of an earlier stage:
-    `distance` or `embedding`.
+    `distance` or `embedding`. With `is_prediction` the map itself is what is predicted, a channel for each class.
     """
 
     channels: int
     scale: tuple[int, ...] = (1, 1, 1)
     meant_for: tuple[str, ...] = ()
+    is_prediction: bool = False
 
 
 class Architecture(Component, ABC):

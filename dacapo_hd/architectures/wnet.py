@@ -29,7 +29,7 @@ class WNet(UNet):
     to `intermediate_fmaps` channels, and normalised to unit length in each voxel:
 
     - `distance_features`, `embedding_features`: features from which a task learns the distance or the embedding;
-    - `distance_map`: the projection is itself what the distance is learnt from, and is not normalised;
+    - `distance_map`: the projection is itself the distance of each class, passed on with ReLU and not normalised;
     - `coordinates`: the position in the input along each axis, from -1 to 1, and nothing of the first U-Net;
     - `none`: the image alone.
 
@@ -78,8 +78,9 @@ class WNet(UNet):
     def stages(self) -> tuple[tuple[FeatureMap, ...], ...]:
         """Two stages, the decoder levels of each U-Net; with `distance_map` the first begins with that map."""
         first, second = (unet.stages()[0] for unet in self.unets())
-        channels = self.projected_fmaps if self.intermediate == "distance_map" else first[0].channels
-        finest = FeatureMap(channels, meant_for=(MEANT_FOR.get(self.intermediate, "distance"),))
+        is_map = self.intermediate == "distance_map"
+        channels = self.projected_fmaps if is_map else first[0].channels
+        finest = FeatureMap(channels, (1, 1, 1), (MEANT_FOR.get(self.intermediate, "distance"),), is_prediction=is_map)
         return ((finest, *first[1:]), second)
 
     @property

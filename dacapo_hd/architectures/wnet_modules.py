@@ -33,8 +33,9 @@ class WNetModule(nn.Module):
     def forward(self, image: Tensor) -> list[list[Tensor]]:
         (stage,) = self.first(image)
         added = self._added(stage[0], image)
-        if self.intermediate == "distance_map":
-            stage = [added, *stage[1:]]
+        if self.intermediate == "distance_map" and added is not None:
+            # the task compares the map unclipped: what is negative everywhere would have no gradient
+            stage, added = [added, *stage[1:]], functional.relu(added)
         shape = [size - less for size, less in zip(stage[0].shape[2:], self.between, strict=True)]
         seen = [image] if added is None else [image, added]
         return [stage, *self.second(torch.cat([centre_crop(maps, shape) for maps in seen], dim=1))]

@@ -58,7 +58,10 @@ def grow(labels: Labels, allowed: NDArray[np.bool_], vectors: Floats, directions
 
 @numba.njit(cache=True, nogil=True)
 def merge_touching(labels: Labels, directions: Floats, least_cosine: float, root: NDArray[np.int64]) -> None:
-    """Unite labels (z, y, x) that share a face and whose directions (labels + 1, e) agree, in the forest `root`."""
+    """Unite labels (z, y, x) that share a face and have directions (labels + 1, e) that agree.
+
+    `root` holds the numbers 0, 1, ... of the labels, and afterwards for each the lowest of those that it is one with.
+    """
     depth, height, width = labels.shape
     for z in range(depth):
         for y in range(height):
@@ -72,6 +75,9 @@ def merge_touching(labels: Labels, directions: Floats, least_cosine: float, root
                     _unite(own, labels[z, y + 1, x], directions, least_cosine, root)
                 if x + 1 < width:
                     _unite(own, labels[z, y, x + 1], directions, least_cosine, root)
+    # a root is never above its members, so that one pass in order resolves all
+    for label in range(len(root)):
+        root[label] = root[root[label]]
 
 
 @numba.njit(cache=True, nogil=True)

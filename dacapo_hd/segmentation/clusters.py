@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.config import fraction, non_negative, positive
+from dacapo_hd.config import non_negative, one_of, positive
+from dacapo_hd.operations.distance import Axes
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction
-from dacapo_hd.segmentation.components import components, labelled_components
+from dacapo_hd.segmentation.components import labelled_components
 from dacapo_hd.segmentation.vectors import Embedded, embedded
+
+
+def below_one(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
+    """Require a fraction that something can exceed."""
+    if not 0 <= value < 1:
+        raise ValueError(f"must be at least 0 and less than 1, got {value}")
 
 
 def _acute(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -26,11 +33,13 @@ def _acute(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None
 class EmbeddingSegmenter(InstanceSegmenter):
     """Tells objects apart by their embedding, among the voxels whose distance exceeds `threshold`.
 
-    In blocks (`united_by` overlap), `halo_vx` should be about the size of an object: what is in a block is decided
-    by what the block and its halo hold.
+    With `axes: yx` each section is segmented by itself, as a task that was taught so needs it: an object has other
+    vectors in the next section. In blocks (`united_by` overlap), `halo_vx` should be about the size of an object: what
+    is in a block is decided by what the block and its halo hold.
     """
 
-    threshold: float = attrs.field(default=0.1, validator=fraction, kw_only=True)
+    threshold: float = attrs.field(default=0.1, validator=below_one, kw_only=True)
+    axes: Axes = attrs.field(default="zyx", validator=one_of(*get_args(Axes)), kw_only=True)
     min_size_vx: int = attrs.field(default=0, validator=non_negative, kw_only=True)
     fill_holes: bool = attrs.field(default=False, kw_only=True)
     halo_vx: int = attrs.field(default=32, validator=non_negative, kw_only=True)
@@ -40,26 +49,37 @@ class EmbeddingSegmenter(InstanceSegmenter):
         """Number the objects of one class 1, 2, ... in the foreground (z, y, x); 0 for voxels of none."""
 
     def pieces(self, prediction: Prediction) -> Mapping[str, NDArray[np.uint32]]:
-        return {
-            name: self.divide(found, found.depth > self.threshold) for name, found in embedded(prediction, self).items()
-        }
+        divide = self.divide if self.axes == "zyx" else self._divide_sections
+        return {name: divide(found, found.depth > self.threshold) for name, found in embedded(prediction, self).items()}
+
+    def _divide_sections(self, found: Embedded, foreground: NDArray[np.bool_]) -> NDArray[np.uint32]:
+        labels = np.zeros(foreground.shape, np.uint32)
+        number = 0
+        for section in range(len(labels)):
+            alone = slice(section, section + 1)
+            own = self.divide(Embedded(found.vectors[alone], found.depth[alone]), foreground[alone])
+            labels[alone] = np.where(own > 0, own + np.uint32(number), 0)
+            number += int(own.max(initial=0))
+        return labels
 
     def _words(self, rule: str) -> str:
         size = f", size >= {self.min_size_vx}" if self.min_size_vx else ""
-        return f"{rule}, distance > {self.threshold:g}{size}{', holes filled' if self.fill_holes else ''}"
+        sections = ", in sections" if self.axes == "yx" else ""
+        return f"{rule}, distance > {self.threshold:g}{sections}{size}{', holes filled' if self.fill_holes else ''}"
 
 
 @attrs.frozen
 class AngularClustering(EmbeddingSegmenter):
     """Clusters grow from seeds through faces, over voxels at most `degrees` from the mean vector of the seed.
 
-    Wu, Chen, Merhof 2020, section 3. Seeds are the face-connected components of the voxels whose distance exceeds
-    `seed_threshold`; there it is 0.7 of the largest in the image, here 0.7 of an object's own, which is 1. A voxel that
-    several clusters reach at the same number of steps joins that of the smallest angle. With `merge`, clusters that
-    touch become one object if their seeds' vectors are at most `degrees` apart.
+    Wu, Chen, Merhof 2020, section 3. Seeds are the components of the voxels whose distance exceeds `seed_threshold`,
+    connected through faces across which vectors are at most `degrees` apart: the distance need not fall between objects
+    that touch. There the threshold is 0.7 of the largest in the image, here 0.7 of an object's own, which is 1. A voxel
+    that several clusters reach at the same number of steps joins that of the smallest angle. With `merge`, clusters
+    that touch become one object if their seeds' vectors are at most `degrees` apart.
     """
 
-    seed_threshold: float = attrs.field(default=0.7, validator=fraction)
+    seed_threshold: float = attrs.field(default=0.7, validator=below_one)
     degrees: float = attrs.field(default=45.0, validator=_acute)
     merge: bool = True
 
@@ -76,10 +96,13 @@ class AngularClustering(EmbeddingSegmenter):
     def divide(self, found: Embedded, foreground: NDArray[np.bool_]) -> NDArray[np.uint32]:
         from dacapo_hd.segmentation import angular_kernels as kernels
 
-        seeds = components(found.depth > self.seed_threshold, 6)
         vectors = found.vectors.reshape(-1, found.vectors.shape[-1])
-        directions = _directions(vectors, seeds.ravel(), int(seeds.max(initial=0)))
         least = math.cos(math.radians(self.degrees))
+        inside = found.depth > self.seed_threshold
+        # each voxel a cluster of its own, of which those that agree are merged
+        voxels = np.where(inside, np.cumsum(inside, dtype=np.uint32).reshape(inside.shape), 0).astype(np.uint32)
+        seeds = _merged(voxels, np.concatenate([np.zeros_like(vectors[:1]), vectors[inside.ravel()]]), least)
+        directions = _directions(vectors, seeds.ravel(), int(seeds.max(initial=0)))
         labels, allowed = np.pad(seeds, 1), np.pad(foreground, 1)
         padded = np.pad(found.vectors, [(1, 1)] * 3 + [(0, 0)]).reshape(-1, vectors.shape[-1])
         kernels.grow(labels, allowed.ravel(), padded, directions, least)
@@ -92,11 +115,9 @@ def _merged(labels: NDArray[np.uint32], directions: NDArray[np.float32], least: 
 
     root = np.arange(len(directions))
     kernels.merge_touching(labels, directions, least, root)
-    # a root is never above its members, so that one pass in order resolves all
-    for label in range(len(root)):
-        root[label] = root[root[label]]
-    numbers = np.unique(root, return_inverse=True)[1].astype(np.uint32)
-    return numbers[labels]
+    numbers = np.cumsum(root == np.arange(len(root)), dtype=np.uint32) - np.uint32(1)
+    merged: NDArray[np.uint32] = numbers[root][labels]
+    return merged
 
 
 def _directions(vectors: NDArray[np.float32], labels: NDArray[Any], count: int) -> NDArray[np.float32]:
@@ -155,14 +176,11 @@ class MeanShiftClustering(SampledClustering):
         return f"mean_shift({self._words(f'bandwidth {self.bandwidth:g}')})"
 
     def cluster(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
-        import warnings
-
         from sklearn.cluster import MeanShift
 
-        with warnings.catch_warnings():
-            # that a few vectors do not fall into bins, each being its own start
-            warnings.filterwarnings("ignore", message="Binning data failed")
-            found: NDArray[np.int64] = MeanShift(bandwidth=self.bandwidth, bin_seeding=True).fit(vectors).labels_
+        # a vector of each bin: the bins' middles, which scikit-learn would take, can be out of reach of all vectors
+        starts = np.unique(np.rint(vectors / self.bandwidth), axis=0, return_index=True)[1]
+        found: NDArray[np.int64] = MeanShift(bandwidth=self.bandwidth, seeds=vectors[starts]).fit(vectors).labels_
         return found
 
 
@@ -180,6 +198,11 @@ class HdbscanClustering(SampledClustering):
     @property
     def label(self) -> str:
         return f"hdbscan({self._words(f'clusters >= {self.min_samples}')})"
+
+    @min_samples.validator
+    def _of_the_sample(self, attribute: attrs.Attribute[int], value: int) -> None:
+        if value > self.samples:
+            raise ValueError(f"must be at most samples ({self.samples}), got {value}")
 
     def cluster(self, vectors: NDArray[np.float32]) -> NDArray[np.int64]:
         from sklearn.cluster import HDBSCAN

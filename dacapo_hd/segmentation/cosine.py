@@ -13,7 +13,7 @@ from dacapo_hd.config import fraction, one_of
 from dacapo_hd.errors import UserError
 from dacapo_hd.operations.affinities import NEIGHBOURS_16, format_offset, overlap, reach
 from dacapo_hd.segmentation.base import Prediction
-from dacapo_hd.segmentation.clusters import EmbeddingSegmenter
+from dacapo_hd.segmentation.clusters import EmbeddingSegmenter, below_one
 from dacapo_hd.segmentation.vectors import Embedded
 
 Similarity = Literal["absolute", "signed"]
@@ -53,7 +53,7 @@ class CosineMutexWatershed(EmbeddingSegmenter):
     """
 
     offsets_vx: tuple[OffsetVx, ...] = attrs.field(default=cast("tuple[OffsetVx, ...]", NEIGHBOURS_16))
-    cut: float = attrs.field(default=0.5, validator=fraction)
+    cut: float = attrs.field(default=0.5, validator=below_one)
     similarity: Similarity = attrs.field(default="absolute", validator=one_of(*get_args(Similarity)))
     long_range_fraction: float = attrs.field(default=0.1, validator=fraction)
 
@@ -85,11 +85,11 @@ class CosineMutexWatershed(EmbeddingSegmenter):
 
     def problem_with_sections(self, sections: int) -> str | None:
         """Say what is wrong with the offsets for a volume of this many sections."""
-        if sections == 1 or any(offset[0] for offset in self.offsets_vx if _near(offset)):
+        if sections == 1 or self.axes == "yx" or any(offset[0] for offset in self.offsets_vx if _near(offset)):
             return None
         return (
             f"{self.label}: no offset to a neighbour leaves the section, but there are several, whose "
-            "objects would fall apart; add one along z such as (-1,0,0) to offsets_vx"
+            "objects would fall apart; add one along z such as (-1,0,0) to offsets_vx, or give axes: yx"
         )
 
     def reach_vx(self, prediction: Prediction) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from dacapo_hd.operations.distance import Axes
 from dacapo_hd.operations.object_distance import object_distance
 from dacapo_hd.segmentation import AngularClustering, CosineMutexWatershed
 from dacapo_hd.segmentation.base import Segmenter
+from dacapo_hd.segmentation.clusters import EmbeddingSegmenter
 from dacapo_hd.segmentation.cosine import Similarity
 from dacapo_hd.segmentation.vectors import embedding_channel
 from dacapo_hd.tasks.base import OBJECT, OutputChannel, Target
@@ -84,7 +85,40 @@ class Embeddings(PerClassTask):
     ) -> list[str]:
         mutex = (segmenter for segmenter in self.segmenters() if isinstance(segmenter, CosineMutexWatershed))
         found = (segmenter.problem_with_sections(shape_vx[0]) for segmenter in mutex)
-        return [f"task.grid: {problem}" for problem in found if problem is not None]
+        problems = [f"task.grid: {problem}" for problem in found if problem is not None]
+        if self.distance_axes == "yx" and shape_vx[0] > 1:
+            problems += [
+                f"task.grid: {segmenter.label} joins {shape_vx[0]} sections, but with distance_axes: yx an object has "
+                "other vectors in each; give it axes: yx"
+                for segmenter in self.segmenters()
+                if isinstance(segmenter, EmbeddingSegmenter) and segmenter.axes == "zyx"
+            ]
+        for stage in architecture.stages()[:-1]:
+            if stage[0].is_prediction and stage[0].channels != len(self.classes):
+                problems.append(
+                    f"architecture: its map of the distance has {stage[0].channels} channel(s), but the task has "
+                    f"{len(self.classes)} classes; give it as many (WNet: intermediate_fmaps: {len(self.classes)})"
+                )
+        return problems + self._problems_of_learning(architecture, voxel_size_nm)
+
+    def _problems_of_learning(self, architecture: Architecture, voxel_size_nm: Sequence[float]) -> list[str]:
+        """Say which part of the loss would be 0 whatever is predicted."""
+        problems = []
+        output = architecture.output_shape_vx(architecture.input_shape_vx)
+        # along an axis of one voxel there are no neighbours
+        axes = [axis for axis, name in enumerate(AXES) if name in self.distance_axes and output[axis] > 1]
+        shortest_nm = min((voxel_size_nm[axis] for axis in axes), default=0.0)
+        if self.constraints == "local" and self.neighbour_radius_nm < shortest_nm:
+            problems.append(
+                f"task.neighbour_radius_nm: {self.neighbour_radius_nm:g} is less than the edge of a voxel "
+                f"({shortest_nm:g} nm), so that no objects are neighbours; give several voxels"
+            )
+        if self.cut_objects == "ignored" and self.distance_axes == "zyx" and output[0] == 1 and not self.context_nm:
+            problems.append(
+                "task.cut_objects: 'ignored' leaves no object whose distance is learnt, since in an output of one "
+                "section all are cut along z; give distance_axes: yx"
+            )
+        return problems
 
     def targets(self, labels: LabelBlock) -> dict[str, Target]:
         return {"distance": self._distance_target(labels), "embedding": embedding_target(labels)}
@@ -171,8 +205,13 @@ class Embeddings(PerClassTask):
         return torch.cat([distance, vectors.reshape(shape)], dim=1)
 
     def default_grid(self) -> tuple[Segmenter, ...]:
-        angular = (AngularClustering(seed_threshold=t, merge=m) for t in (0.3, 0.5, 0.7) for m in (True, False))
-        return (*angular, CosineMutexWatershed(similarity=self.similarity))
+        axes = self.distance_axes
+        angular = (
+            AngularClustering(seed_threshold=threshold, merge=merge, axes=axes)
+            for threshold in (0.3, 0.5, 0.7)
+            for merge in (True, False)
+        )
+        return (*angular, CosineMutexWatershed(similarity=self.similarity, axes=axes))
 
 
 def ids_of(labels: LabelBlock, name: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint32]]:

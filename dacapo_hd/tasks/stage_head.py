@@ -15,6 +15,8 @@ BESIDE = "_of_stage_"
 class StageHead(nn.Module):
     """A 1x1x1 convolution for each output, of the finest map of the first stage meant for it, else of the last stage.
 
+    A map that is itself the prediction is taken as it is.
+
     `channels` gives each output's channels, (b, c, z, y, x) each, cropped to the last stage. Outputs in `final` are
     always read from the last stage; earlier stages meant for them give further outputs `NAME_of_stage_N`, to be learnt
     beside (intermediate supervision).
@@ -32,10 +34,7 @@ class StageHead(nn.Module):
             else:
                 self.stage_of[name] = meant[0] if meant else len(stages) - 1
         self.project = nn.ModuleDict(
-            {
-                name: nn.Conv3d(stages[number][0].channels, channels[output_of(name)], kernel_size=1)
-                for name, number in self.stage_of.items()
-            }
+            {name: _projection(stages[number][0], channels[output_of(name)]) for name, number in self.stage_of.items()}
         )
 
     def forward(self, stages: Sequence[Sequence[Tensor]]) -> dict[str, Tensor]:
@@ -43,6 +42,10 @@ class StageHead(nn.Module):
         return {
             name: self.project[name](centre_crop(stages[number][0], shape)) for name, number in self.stage_of.items()
         }
+
+
+def _projection(maps: FeatureMap, channels: int) -> nn.Module:
+    return nn.Identity() if maps.is_prediction else nn.Conv3d(maps.channels, channels, kernel_size=1)
 
 
 def output_of(name: str) -> str:

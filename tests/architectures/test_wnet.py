@@ -97,12 +97,13 @@ def test_the_second_unet_sees_the_image_and_unit_vectors_made_of_the_features(in
     assert stages[0][0].shape[1] == 4
 
 
-def test_the_second_unet_sees_the_very_map_that_the_distance_is_learnt_from():
-    image = torch.rand(2, 1, 2, 16, 20)
+def test_the_second_unet_sees_the_very_map_that_is_the_distance():
+    image = torch.linspace(-20, 20, 640).sin().view(1, 1, 2, 16, 20) * 10
     _, stages, seen = seen_by_the_second(WNet(**SAME_2D, intermediate="distance_map"), image)
     assert seen.shape[1] == 2
-    torch.testing.assert_close(seen[:, 1:], stages[0][0])
-    assert len(stages[0][0].unique()) > 100
+    assert (stages[0][0] < 0).any()
+    torch.testing.assert_close(seen[:, 1:], stages[0][0].clamp(min=0))
+    assert len(seen[:, 1:].unique()) > 100
 
 
 def test_coordinates_run_from_minus_one_to_one():
@@ -133,6 +134,7 @@ def test_stages_say_what_the_first_unet_is_for(intermediate, meant_for):
     first, second = WNet(**SAME_2D, intermediate=intermediate).stages()
     assert first[0].meant_for == (meant_for,)
     assert all(maps.meant_for == () for maps in (*first[1:], *second))
+    assert first[0].is_prediction == (intermediate == "distance_map")
 
 
 @pytest.mark.parametrize("intermediate", DEFAULT_FMAPS)

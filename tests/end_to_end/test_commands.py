@@ -293,7 +293,7 @@ def test_a_segmenter_that_reads_what_is_not_predicted_fails_before_anything_is_w
         (
             "offsets_vx: [[0, -1, 0], [0, -4, 0]]",
             "no offset to a neighbour leaves the section, but there are several, whose objects would fall apart; "
-            "add one along z such as (-1,0,0) to offsets_vx",
+            "add one along z such as (-1,0,0) to offsets_vx, or give axes: yx",
         ),
     ],
 )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import attrs
 import numpy as np
 import pytest
-import scipy.ndimage
 from embedding_parts import cells, of
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -47,10 +48,31 @@ def test_cells_are_told_apart(segmenter):
         assert best_dice(ids, np.where(large, labels, 0)) > 0.75
 
 
+def seeds_of(distance, vectors, segmenter):
+    """Flood voxel by voxel, over faces across which vectors agree."""
+    seeds, number = np.zeros(distance.shape, int), 0
+    for first in map(tuple, np.argwhere(distance > segmenter.seed_threshold)):
+        if seeds[first]:
+            continue
+        number += 1
+        seeds[first], stack = number, [first]
+        while stack:
+            here = stack.pop()
+            for axis, side in itertools.product(range(3), (-1, 1)):
+                near = tuple(p + side * (a == axis) for a, p in enumerate(here))
+                inside = all(0 <= p < n for p, n in zip(near, seeds.shape, strict=True))
+                if not inside or seeds[near] or distance[near] <= segmenter.seed_threshold:
+                    continue
+                if float(vectors[here] @ vectors[near]) >= math.cos(math.radians(segmenter.degrees)):
+                    seeds[near] = number
+                    stack.append(near)
+    return seeds, number
+
+
 def layers(distance, vectors, segmenter):
     """Grow clusters layer by layer as the docstring says, voxel by voxel."""
-    seeds, number = scipy.ndimage.label(distance > segmenter.seed_threshold)
     vectors = np.moveaxis(vectors, 0, -1)
+    seeds, number = seeds_of(distance, vectors, segmenter)
     mean = [vectors[seeds == i].sum(axis=0) * (i > 0) for i in range(number + 1)]
     mean = [m / max(np.linalg.norm(m), 1e-12) for m in mean]
     labels = seeds.copy()
@@ -88,6 +110,28 @@ def test_growth_is_that_of_a_literal_loop(seed, shape, degrees):
     expected = layers(distance, vectors, segmenter)
     pairs = set(zip(found.ravel().tolist(), expected.ravel().tolist(), strict=True))
     assert len(pairs) == len(np.unique(expected)) == len(np.unique(found))
+
+
+def stacked(dims=2):
+    """Make two boxes that touch across sections of 40 nm, as deep at the face between as in their middle."""
+    distance = np.zeros((6, 16, 16))
+    distance[:, 1:-1, 1:-1] = 1
+    vectors = np.zeros((dims, 6, 16, 16))
+    vectors[0, :3] = vectors[1, 3:] = 1
+    return of(distance, vectors)
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS, ids=lambda segmenter: type(segmenter).__name__)
+def test_objects_that_touch_where_they_are_deep_are_told_apart(segmenter):
+    labels = segmenter.segment(stacked()).labels["mito"]
+    assert [np.unique(part[:, 1:-1, 1:-1]).tolist() for part in (labels[:3], labels[3:])] == [[1], [2]]
+
+
+@pytest.mark.parametrize("segmenter", SEGMENTERS, ids=lambda segmenter: type(segmenter).__name__)
+def test_sections_can_be_segmented_by_themselves(segmenter):
+    labels = attrs.evolve(segmenter, axes="yx").segment(stacked()).labels["mito"]
+    assert [np.unique(section[1:-1, 1:-1]).tolist() for section in labels] == [[n] for n in range(1, 7)]
+    assert not labels[:, 0].any()
 
 
 def two_seeds(angle: float) -> Prediction:
@@ -153,8 +197,6 @@ def test_only_directions_count():
 
 @pytest.mark.parametrize("segmenter", SEGMENTERS, ids=lambda segmenter: type(segmenter).__name__)
 def test_small_objects_can_be_left_out(segmenter):
-    import attrs
-
     prediction, _ = cells(dims=6)
     labels = attrs.evolve(segmenter, min_size_vx=100).segment(prediction).labels["mito"]
     sizes = np.bincount(labels.ravel())[1:]
@@ -177,10 +219,15 @@ def test_a_prediction_without_embedding_is_refused():
     [
         (lambda: AngularClustering(degrees=90), "must be between 0 and 90, got 90"),
         (lambda: AngularClustering(0.3, threshold=0.5), "must be at least threshold (0.5), got 0.3"),
-        (lambda: AngularClustering(threshold=-1), "must be between 0 and 1, got -1"),
+        (lambda: AngularClustering(threshold=-1), "must be at least 0 and less than 1, got -1"),
+        (lambda: MeanShiftClustering(threshold=1), "must be at least 0 and less than 1, got 1"),
+        (lambda: AngularClustering(1), "must be at least 0 and less than 1, got 1"),
+        (lambda: CosineMutexWatershed(cut=1), "must be at least 0 and less than 1, got 1"),
+        (lambda: MeanShiftClustering(axes="xy"), "must be one of 'zyx', 'yx', got 'xy'"),
         (lambda: MeanShiftClustering(0), "must be > 0, got 0"),
         (lambda: MeanShiftClustering(samples=0), "must be > 0, got 0"),
         (lambda: HdbscanClustering(1), "must be >= 2, got 1"),
+        (lambda: HdbscanClustering(20, samples=10), "must be at most samples (10), got 20"),
     ],
 )
 def test_bad_parameters_are_refused(make, message):
@@ -189,6 +236,20 @@ def test_bad_parameters_are_refused(make, message):
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize("dims", [8, 16])
+@pytest.mark.parametrize("noise", [0.0, 0.02, 0.05])
+def test_mean_shift_starts_within_reach_of_vectors_of_many_dimensions(dims, noise):
+    """The middle of a bin of 16 dimensions may be twice the bandwidth away from all vectors in it."""
+    rng = np.random.default_rng(0)
+    ids = np.repeat(np.arange(6), 8)[None, None].repeat(12, axis=1)
+    for _ in range(5):
+        axes = np.linalg.qr(rng.standard_normal((dims, dims)))[0][:6]
+        vectors = np.moveaxis(axes[ids] + noise * rng.standard_normal((*ids.shape, dims)), -1, 0)
+        labels = MeanShiftClustering().segment(of(np.ones(ids.shape), vectors)).labels["mito"]
+        np.testing.assert_array_equal(labels, ids + 1)
+
+
 def test_labels_for_tables():
     assert MeanShiftClustering(min_size_vx=5).label == "mean_shift(bandwidth 0.5, distance > 0.1, size >= 5)"
+    assert MeanShiftClustering(axes="yx").label == "mean_shift(bandwidth 0.5, distance > 0.1, in sections)"
     assert HdbscanClustering(fill_holes=True).label == "hdbscan(clusters >= 20, distance > 0.1, holes filled)"

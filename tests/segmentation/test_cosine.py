@@ -148,8 +148,9 @@ def test_sections_need_an_offset_that_joins_them():
     assert raised.value.problems == (
         "cosine_mutex_watershed(absolute cosine > 0.5, long range 0.1 of 2 offsets up to 4, distance > 0.1): no offset "
         "to a neighbour leaves the section, but there are several, whose objects would fall apart; add one along z "
-        "such as (-1,0,0) to offsets_vx",
+        "such as (-1,0,0) to offsets_vx, or give axes: yx",
     )
+    assert attrs.evolve(segmenter, axes="yx").segment(prediction).labels["mito"][2].max() > 0
     one = attrs.evolve(prediction, data=prediction.data[:, :1])
     assert segmenter.segment(one).labels["mito"].max() > 0
 
@@ -169,10 +170,10 @@ def test_sections_need_an_offset_that_joins_them():
             {"offsets_vx": ((0, 0, -1), (0, -1, 1))},
             "must have one of 2 voxels at least, which repels, such as (0,0,-4); got (0,0,-1) (0,-1,1)",
         ),
-        ({"cut": 1.5}, "must be between 0 and 1, got 1.5"),
+        ({"cut": 1.5}, "must be at least 0 and less than 1, got 1.5"),
         ({"similarity": "cosine"}, "must be one of 'absolute', 'signed', got 'cosine'"),
         ({"long_range_fraction": 0}, "must be > 0: without repulsion all that touches would be one object"),
-        ({"threshold": 2}, "must be between 0 and 1, got 2"),
+        ({"threshold": 2}, "must be at least 0 and less than 1, got 2"),
     ],
 )
 def test_bad_parameters_are_refused(options, message):

@@ -65,7 +65,7 @@ def test_objects_smaller_than_the_halo_are_those_of_the_whole_volume(segmenter, 
         (
             {"offsets_vx": ((0, 0, -1), (0, -1, 0), (-2, 0, 0))},
             "no offset to a neighbour leaves the section, but there are several, whose objects would fall apart; "
-            "add one along z such as (-1,0,0) to offsets_vx",
+            "add one along z such as (-1,0,0) to offsets_vx, or give axes: yx",
         ),
     ],
 )
