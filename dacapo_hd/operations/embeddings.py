@@ -20,6 +20,12 @@ UNKNOWN = -1
 BACKGROUND = 0
 # shorter vectors are not stretched to unit length: gradients grow by one over the length
 SHORTEST = 1e-3
+# the search for neighbours tries all steps within the radius, or, if there are more, transforms distances
+MOST_STEPS = 1000
+# rounding must not exclude a voxel at exactly the radius
+ROUNDING = 1e-6
+# so many vectors are added up in float32
+ADDED = 1 << 13
 
 
 def unit(vectors: Tensor) -> Tensor:
@@ -69,7 +75,11 @@ class Objects:
         flat = vectors.movedim(1, -1).reshape(-1, vectors.shape[1])
         # voxels of none are added to an object of their own, which is dropped
         labels = torch.where(self.labels < 0, len(self), self.labels).flatten()
-        sums = flat.new_zeros(len(self) + 1, flat.shape[1]).index_add(0, labels, flat)
+        # sums of sums: those of millions of voxels would be wrong by percents
+        parts = torch.arange(0, len(flat), device=flat.device).div_(ADDED, rounding_mode="floor")
+        count = -(-len(flat) // ADDED)
+        sums = flat.new_zeros(count * (len(self) + 1), flat.shape[1])
+        sums = sums.index_add(0, labels + parts * (len(self) + 1), flat).view(count, len(self) + 1, -1).sum(dim=0)
         return sums[:-1] / self.voxels[:, None]
 
     def all_pairs(self) -> Tensor:
@@ -84,7 +94,12 @@ class Objects:
         steps = half_ball(radius_nm, voxel_size_nm, labels.shape[1:])
         found = [np.empty((0, 2), np.int64)]
         for first, count, image in zip(np.cumsum(counts) - counts, counts, labels, strict=True):
-            found.append(_near(np.where(image < 0, UNKNOWN, image - first), int(count), steps) + first)
+            own = np.where(image < 0, UNKNOWN, image - first)
+            if len(steps) <= MOST_STEPS:
+                near = near_by_steps(own, int(count), steps)
+            else:
+                near = near_by_distance(own, int(count), radius_nm, voxel_size_nm)
+            found.append(np.argwhere(near | near.T) + first)
         return torch.from_numpy(np.concatenate(found)).to(self.image.device)
 
     def with_background(self, pairs: Tensor) -> Tensor:
@@ -96,9 +111,8 @@ class Objects:
 
 def half_ball(radius_nm: float, voxel_size_nm: Sequence[float], shape: Sequence[int]) -> NDArray[np.int64]:
     """Return the steps (k, 3) of at most `radius_nm` within `shape`, one of each pair of opposite ones."""
-    # rounding must not exclude a voxel at exactly the radius
-    radius_nm *= 1 + 1e-6
-    reach = [min(int(radius_nm / edge), size - 1) for edge, size in zip(voxel_size_nm, shape, strict=True)]
+    radius_nm *= 1 + ROUNDING
+    reach = [int(min(radius_nm / edge, size - 1)) for edge, size in zip(voxel_size_nm, shape, strict=True)]
     axes = np.meshgrid(*(np.arange(-n, n + 1) for n in reach), indexing="ij")
     steps = np.stack(axes, axis=-1).reshape(-1, 3)
     near = ((steps * np.asarray(voxel_size_nm)) ** 2).sum(axis=1) <= radius_nm**2
@@ -107,14 +121,52 @@ def half_ball(radius_nm: float, voxel_size_nm: Sequence[float], shape: Sequence[
     return np.ascontiguousarray(steps[near & half], dtype=np.int64)
 
 
-def _near(labels: NDArray[np.int64], count: int, steps: NDArray[np.int64]) -> NDArray[np.int64]:
+def near_by_steps(labels: NDArray[np.int64], count: int, steps: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which of the labels 0, 1, ... (z, y, x) have voxels one of `steps` (k, 3) apart, in one order or the other.
+
+    Returns bool (count, count). Time grows with the number of steps and of voxels at the edge of objects.
+    """
     from dacapo_hd.operations.embedding_kernels import BEYOND, mark_near
 
     near = np.zeros((count, count), np.bool_)
     # with a margin no step leaves the array; one voxel at least, for face neighbours
     margin = np.abs(steps).max(axis=0, initial=1)
     mark_near(np.pad(labels, margin[:, None].repeat(2, axis=1), constant_values=BEYOND), margin, steps, near)
-    return np.argwhere(near | near.T)
+    return near
+
+
+def near_by_distance(
+    labels: NDArray[np.int64], count: int, radius_nm: float, voxel_size_nm: Sequence[float]
+) -> NDArray[np.bool_]:
+    """Tell which of the labels 0, 1, ... (z, y, x) are at most `radius_nm` apart, in one order or the other.
+
+    Returns bool (count, count). Time grows with the number of objects and with how much lies around each.
+    """
+    import edt
+    from scipy.ndimage import find_objects
+
+    near = np.zeros((count, count), np.bool_)
+    # the transform takes ten times as long with an axis of one voxel as without it
+    longer = [axis for axis in range(3) if labels.shape[axis] > 1] or [2]
+    labels = labels.reshape([labels.shape[axis] for axis in longer])
+    edges = tuple(float(voxel_size_nm[axis]) for axis in longer)
+    reach = [int(min(radius_nm / edge + 1, size)) for edge, size in zip(edges, labels.shape, strict=True)]
+    limit = (radius_nm * (1 + ROUNDING)) ** 2
+    boxes = [
+        tuple(slice(max(0, axis.start - n), axis.stop + n) for axis, n in zip(box, reach, strict=True))
+        for box in find_objects(labels + 1, count)
+    ]
+    # what is near the object with the largest surroundings, all others know
+    sizes = [labels[box].size for box in boxes]
+    for own in np.argsort(sizes, kind="stable")[:-1]:
+        around = labels[boxes[own]]
+        squared = edt.edtsq(
+            around != own, anisotropy=edges if len(edges) > 1 else edges[0], black_border=False, parallel=1
+        )
+        others = around[(squared <= limit) & (around >= 0)]
+        near[own, others] = True
+    np.fill_diagonal(near, False)
+    return near
 
 
 def intra_loss(means: Tensor, objects: Objects, by_voxels: bool = False) -> Tensor:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from dacapo_hd.operations import embeddings
 from dacapo_hd.operations.embeddings import Objects, half_ball, inter_loss, intra_loss, unit
 
 checked = settings(max_examples=40, deadline=None, derandomize=True)
@@ -83,11 +86,13 @@ def test_losses_and_gradients_equal_a_literal_loop(background, absolute, by_voxe
     assert all(gradient.abs().max() > 1e-4 for gradient in results[0][2:])
 
 
-@given(ids, st.sampled_from([(1.0, 1.0, 1.0), (4.0, 1.0, 1.5)]), st.floats(0.5, 6))
+@pytest.mark.parametrize("most_steps", [0, 10**9], ids=["distances", "steps"])
+@given(ids, st.sampled_from([(1.0, 1.0, 1.0), (4.0, 1.0, 1.5)]), st.one_of(st.floats(0.5, 6), st.integers(1, 6)))
 @checked
-def test_neighbours_are_those_at_most_the_radius_apart(labels, voxel_size_nm, radius_nm):
+def test_neighbours_are_those_at_most_the_radius_apart(most_steps, labels, voxel_size_nm, radius_nm):
     objects = Objects.of(torch.from_numpy(labels), background=True)
-    found = {tuple(pair) for pair in objects.near_pairs(radius_nm, voxel_size_nm).tolist()}
+    with mock.patch.object(embeddings, "MOST_STEPS", most_steps):
+        found = {tuple(pair) for pair in objects.near_pairs(radius_nm, voxel_size_nm).tolist()}
     expected = set()
     for image, numbers in zip(torch.from_numpy(labels), objects.labels, strict=True):
         number = {int(i): int(numbers[image == i][0]) for i in image.unique() if i >= 0}
@@ -100,6 +105,18 @@ def test_a_voxel_at_exactly_the_radius_is_near():
     for edge in (0.1, 4.6, 30.0, 1 / 3):
         assert [0, 0, 3] in half_ball(3 * edge, (edge,) * 3, (1, 9, 9)).tolist()
         assert [0, 0, 3] not in half_ball(2.999 * edge, (edge,) * 3, (1, 9, 9)).tolist()
+
+
+def test_without_a_radius_all_objects_are_neighbours():
+    labels = torch.arange(6).view(1, 1, 2, 3)
+    objects = Objects.of(labels, background=True)
+    assert torch.equal(objects.near_pairs(math.inf, (1.0, 1.0, 1.0)), objects.all_pairs())
+
+
+def test_means_of_millions_of_voxels_are_exact():
+    objects = Objects.of(torch.zeros(1, 1, 1, 1 << 21, dtype=torch.long), background=True)
+    vectors = torch.tensor([0.6, 0.8]).view(1, 2, 1, 1, 1).expand(-1, -1, 1, 1, 1 << 21)
+    torch.testing.assert_close(objects.means(vectors), torch.tensor([[0.6, 0.8]]), atol=1e-4, rtol=0)
 
 
 @given(st.tuples(*[st.integers(1, 6)] * 3), st.floats(0.5, 5))
