@@ -101,10 +101,11 @@ def test_neighbours_are_those_at_most_the_radius_apart(most_steps, labels, voxel
     assert found == expected
 
 
-def test_a_voxel_at_exactly_the_radius_is_near():
-    for edge in (0.1, 4.6, 30.0, 1 / 3):
-        assert [0, 0, 3] in half_ball(3 * edge, (edge,) * 3, (1, 9, 9)).tolist()
-        assert [0, 0, 3] not in half_ball(2.999 * edge, (edge,) * 3, (1, 9, 9)).tolist()
+@pytest.mark.parametrize(("radius_nm", "edge"), [(0.3, 0.1), (29.4, 9.8), (12.6, 4.2), (90.0, 30.0)])
+def test_a_voxel_at_exactly_the_radius_is_near(radius_nm, edge):
+    # as floats, 0.3 / 0.1 and 29.4 / 9.8 are less than 3, and 3 * 4.2 is more than 12.6
+    assert [0, 0, 3] in half_ball(radius_nm, (edge,) * 3, (1, 9, 9)).tolist()
+    assert [0, 0, 3] not in half_ball(0.999 * radius_nm, (edge,) * 3, (1, 9, 9)).tolist()
 
 
 def test_without_a_radius_all_objects_are_neighbours():

@@ -7,10 +7,12 @@ import pytest
 import torch
 
 from dacapo_hd.architectures import UNet, WNet
+from dacapo_hd.architectures.base import FeatureMap
 from dacapo_hd.architectures.network import Network
 from dacapo_hd.labels.block import UNKNOWN, LabelBlock
 from dacapo_hd.segmentation import AngularClustering, CosineMutexWatershed, Prediction
 from dacapo_hd.tasks import Embeddings
+from dacapo_hd.tasks.stage_head import StageHead
 
 SMALL = {"dims": 2, "num_fmaps": 4, "padding": "same", "input_shape_vx": (1, 24, 24)}
 TASK = Embeddings(("mito",), neighbour_radius_nm=20, distance_axes="yx")
@@ -60,6 +62,39 @@ def test_cut_objects_can_be_left_out_of_the_distance(block):
     np.testing.assert_array_equal(ignored.value, visible.value)
 
 
+@pytest.mark.parametrize("cut_objects", ["visible", "ignored"])
+def test_the_distance_of_an_object_without_visible_boundary_does_not_count(make_block, cut_objects):
+    block = make_block(np.full((2, 5, 6), 3, np.uint32), instances=True)
+    targets = Embeddings(("mito",), cut_objects=cut_objects).targets(block)
+    assert targets["distance"].value.max() == targets["distance"].weight.max() == 0
+    assert targets["embedding"].weight[0].min() == 1
+
+
+@pytest.mark.parametrize("axes", ["zyx", "yx"])
+def test_depth_is_measured_in_nanometres_along_the_axes(make_block, axes):
+    # a cube of 3 x 3 x 3 voxels of 4 x 8 x 8 nm
+    ids = np.zeros((5, 5, 5), np.uint32)
+    ids[1:4, 1:4, 1:4] = 6
+    task = Embeddings(("mito",), distance_axes=axes)
+    target = task.targets(make_block(ids, voxel_size_nm=(4.0, 8.0, 8.0), instances=True))["distance"]
+    expected = np.zeros(ids.shape)
+    # less half the smallest edge, the middle section is 8 - 2 = 6 nm deep and those beside it 4 - 2 = 2 nm; in sections
+    # of their own, voxels in the middle are 16 - 4 = 12 nm deep and the others 8 - 4 = 4 nm
+    expected[1:4, 1:4, 1:4] = 1 / 3
+    expected[(2, slice(1, 4), slice(1, 4)) if axes == "zyx" else (slice(1, 4), 2, 2)] = 1
+    np.testing.assert_allclose(target.value[0], expected, rtol=1e-6)
+
+
+def test_the_distance_factor_multiplies_the_target_and_is_divided_out_of_what_is_stored(block):
+    plain, task = Embeddings(("mito",)), Embeddings(("mito",), distance_factor=10)
+    share, target = plain.targets(block)["distance"], task.targets(block)["distance"]
+    assert set(np.unique(share.value)) > {0, 1}
+    np.testing.assert_allclose(target.value, 10 * share.value, rtol=1e-6)
+    np.testing.assert_array_equal(target.weight, share.weight)
+    predictions = {"distance": torch.from_numpy(target.value[None]), "embedding": torch.randn(1, 8, 1, 24, 24)}
+    np.testing.assert_allclose(task.decode(predictions)[:, 0], share.value, rtol=1e-6)
+
+
 def predictions_of(architecture, task=TASK):
     torch.manual_seed(0)
     network = Network(architecture, task)
@@ -92,10 +127,25 @@ def test_a_u_net_has_both_heads_on_the_same_features():
     assert all(p.grad is not None for p in network.backbone.parameters())
 
 
-def test_maps_of_a_valid_w_net_are_cropped_onto_each_other():
+def test_maps_of_a_valid_w_net_have_the_shape_of_the_last_stage():
     architecture = WNet(dims=2, num_fmaps=2, input_shape_vx=(1, 84, 88))
     _, predictions = predictions_of(architecture)
     assert {maps.shape[2:] for maps in predictions.values()} == {(1, 4, 8)}
+
+
+def test_maps_of_an_earlier_stage_are_cropped_around_their_centre():
+    stages = [[FeatureMap(1, meant_for=("distance", "embedding"))], [FeatureMap(1)]]
+    head = StageHead(stages, {"distance": 1, "embedding": 1}, final=["embedding"])
+    for projection in head.project.values():
+        torch.nn.init.ones_(projection.weight)
+        torch.nn.init.zeros_(projection.bias)
+    first = torch.arange(3.0 * 8 * 10).reshape(1, 1, 3, 8, 10)
+    with torch.no_grad():
+        outputs = head([[first], [-torch.ones(1, 1, 1, 4, 4)]])
+    assert set(outputs) == {"distance", "embedding", "embedding_of_stage_0"}
+    for name in ("distance", "embedding_of_stage_0"):
+        torch.testing.assert_close(outputs[name], first[:, :, 1:2, 2:6, 3:7])
+    assert (outputs["embedding"] == -1).all()
 
 
 def test_neighbours_are_sought_in_nanometres(block, as_batch):
@@ -163,10 +213,18 @@ def test_the_grid_takes_the_similarity_of_the_loss_and_must_join_sections():
     assert problem == f"task.grid: {flat.problem_with_sections(5)}"
 
 
-def test_the_published_codes_form():
-    task = Embeddings(("mito",), intra_average="voxels", background="adjacent", distance_factor=10)
-    predictions = {"distance": torch.full((1, 1, 1, 2, 2), 5.0), "embedding": torch.randn(1, 8, 1, 2, 2)}
-    assert (task.decode(predictions)[:, 0] == 0.5).all()
+def test_the_default_grid_is_what_the_documentation_names():
+    angular = [AngularClustering(seed_threshold=t, merge=merge) for t in (0.3, 0.5, 0.7) for merge in (True, False)]
+    assert set(Embeddings(("mito",)).segmenters()) == {*angular, CosineMutexWatershed(similarity="absolute")}
+
+
+def test_stored_vectors_have_length_1_in_each_class():
+    task = Embeddings(("mito", "er"), embedding_dims=3)
+    raw = torch.randn(2, 6, 1, 4, 5, generator=torch.Generator().manual_seed(0))
+    stored = task.decode({"distance": torch.zeros(2, 2, 1, 4, 5), "embedding": raw})[:, 2:]
+    for own in (slice(0, 3), slice(3, 6)):
+        expected = raw[:, own] / raw[:, own].norm(dim=1, keepdim=True)
+        torch.testing.assert_close(stored[:, own], expected)
 
 
 @pytest.mark.parametrize(
