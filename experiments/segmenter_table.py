@@ -10,13 +10,18 @@ order of the seeds. A value is the mean over crops and classes. The iteration is
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from dacapo_hd.cli.options import Place
+from dacapo_hd.errors import UserError
+from dacapo_hd.evaluation import score_named
 from dacapo_hd.report.compare import segmenter_label
-from dacapo_hd.stores import ScoreRow, open_store
+from dacapo_hd.stores import ScoreRow
 
 
 def table(rows: Iterable[ScoreRow], score: str) -> dict[str, float]:
@@ -29,7 +34,27 @@ def table(rows: Iterable[ScoreRow], score: str) -> dict[str, float]:
 
 
 def without_seed(name: str) -> str:
-    return name.rpartition("-s")[0] or name
+    return re.sub(r"-s\d+$", "", name)
+
+
+def scored(stores: Iterable[str], part: str, iteration: int | None) -> Iterator[tuple[str, int, list[ScoreRow]]]:
+    """Yield row, seed and newest scores of each run that has some; UserError if two are the same row and seed."""
+    seen: dict[tuple[str, int], str] = {}
+    for address in stores:
+        store = Place(address, given_by="STORE").open()
+        for name in store.names():
+            rows = [row for row in store.scores(name, iteration=iteration) if row.part == part]
+            if not rows:
+                continue
+            key, here = (without_seed(name), rows[0].seed), f"run {name!r} of {store}"
+            if key in seen:
+                raise UserError(
+                    f"{seen[key]} and {here} would share the row {key[0]!r}, both with seed {key[1]}; "
+                    "leave out one of them"
+                )
+            seen[key] = here
+            last = max(row.iteration for row in rows)
+            yield *key, [row for row in rows if row.iteration == last]
 
 
 def words(values: dict[int, float]) -> str:
@@ -46,15 +71,13 @@ def main() -> None:
     parser.add_argument("--iteration", type=int)
     parser.add_argument("--part", choices=("validate", "test"), default="validate")
     chosen = parser.parse_args()
+    for score in chosen.score:
+        score_named(score)
     found: dict[tuple[str, str], dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
-    for place in chosen.stores:
-        store = open_store(place)
-        for name in store.names():
-            rows = [row for row in store.scores(name, iteration=chosen.iteration) if row.part == chosen.part]
-            last = max((row.iteration for row in rows), default=0)
-            for score in chosen.score:
-                for segmenter, value in table((row for row in rows if row.iteration == last), score).items():
-                    found[without_seed(name), segmenter][score][rows[0].seed] = value
+    for run, seed, rows in scored(chosen.stores, chosen.part, chosen.iteration):
+        for score in chosen.score:
+            for segmenter, value in table(rows, score).items():
+                found[run, segmenter][score][seed] = value
     print(f"| run | segmenter | {' | '.join(chosen.score)} |\n|---|---|{'---|' * len(chosen.score)}")
     for (run, segmenter), scores in found.items():
         print(
@@ -63,4 +86,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit("\n".join(f"error: {problem}" for problem in error.problems))

@@ -1,15 +1,19 @@
-"""Every run and study file of `experiments/` loads, and scripts make the data that some of them need."""
+"""Every run and study file of `experiments/` loads; scripts make the data that some of them need, and tables."""
 
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
+from store_rows import record, score
 
 from dacapo_hd.datasplits import Folder
 from dacapo_hd.datasplits.base import PARTS
 from dacapo_hd.phantom import write_scheme
+from dacapo_hd.stores import FileStore
 from dacapo_hd.sweep import load_runs
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
@@ -110,3 +114,93 @@ def test_nuclei_are_split_and_stretched(tmp_path, monkeypatch):
     again = import_nuclei(tmp_path)
     assert again.returncode == 2
     assert "dsb2018.zarr exists; remove it, or choose another folder" in again.stderr
+
+
+@pytest.fixture
+def run_script(monkeypatch):
+    """Run a script of `experiments/` in this process."""
+
+    def run(name: str, *arguments: str | Path) -> None:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        runpy.run_path(str(EXPERIMENTS / name), run_name="__main__")
+
+    return run
+
+
+def store_scores(folder: Path, **values: tuple[int, float]) -> Path:
+    """Store runs with a seed and a score each."""
+    store = FileStore(folder)
+    for name, (seed, value) in values.items():
+        store.add_run(record(name, seed=seed))
+        store.write_scores(name, [attrs.evolve(score(run=name, value=value), seed=seed)])
+    return folder
+
+
+def test_only_runs_that_differ_by_their_seed_share_a_row(tmp_path, run_script, capsys):
+    runs = {
+        "unet-s1": (1, 0.7),
+        "unet-s0": (0, 0.5),
+        "unet-small": (0, 0.2),
+        "unet-sharp": (0, 0.4),
+        "unet-s": (0, 0.1),
+    }
+    run_script("segmenter_table.py", store_scores(tmp_path / "runs", **runs), "--score", "dice")
+    header, _, *rows = capsys.readouterr().out.splitlines()
+    assert header == "| run | segmenter | dice |"
+    assert sorted(rows) == [
+        "| unet | T() | 0.600 ± 0.141 (0.500, 0.700) |",
+        "| unet-s | T() | 0.100 |",
+        "| unet-sharp | T() | 0.400 |",
+        "| unet-small | T() | 0.200 |",
+    ]
+
+
+@pytest.mark.parametrize("other", ["unet-s0", "unet"])
+def test_two_runs_of_one_row_and_seed_are_refused(tmp_path, run_script, other):
+    old = store_scores(tmp_path / "old", **{"unet-s0": (0, 0.5)})
+    new = store_scores(tmp_path / "new", **{other: (0, 0.7)})
+    with pytest.raises(SystemExit) as stop:
+        run_script("segmenter_table.py", old, new, "--score", "dice")
+    # a text is printed on stderr, and the exit code is 1
+    assert stop.value.code == (
+        f"error: run 'unet-s0' of {old} and run {other!r} of {new} would share the row 'unet', both with seed 0; "
+        "leave out one of them"
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "options", "message"),
+    [
+        ("segmenter_table.py", ["--score", "dise"], "unknown score 'dise'; did you mean 'dice'?"),
+        (
+            "score_segmenters.py",
+            ["--score", "dise", "--segmenter", "{type: AngularClustering}"],
+            "unknown score 'dise'; did you mean 'dice'?",
+        ),
+        (
+            "score_segmenters.py",
+            ["--score", "dice", "--segmenter", "{type: Treshold}"],
+            "--segmenter: type: unknown segmenter 'Treshold'; did you mean 'Threshold'?",
+        ),
+        (
+            "score_segmenters.py",
+            ["--score", "dice", "--segmenter", "{type: Threshold"],
+            "--segmenter: line 1, column 17: not YAML: expected ',' or '}', but got '<stream end>'",
+        ),
+        (
+            "score_segmenters.py",
+            ["--score", "dice", "--segmenter", "{type: AngularClustering}"],
+            "STORE: there is no folder nowhere; give another one, or train a run, which makes it",
+        ),
+        (
+            "segmenter_table.py",
+            ["--score", "dice"],
+            "STORE: there is no folder nowhere; give another one, or train a run, which makes it",
+        ),
+    ],
+)
+def test_mistakes_end_in_one_line(run_script, capsys, script, options, message):
+    with pytest.raises(SystemExit) as stop:
+        run_script(script, "nowhere", *options)
+    assert stop.value.code == f"error: {message}"
+    assert capsys.readouterr().out == ""
