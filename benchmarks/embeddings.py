@@ -112,6 +112,27 @@ def measure_loss(side: int, repetitions: int) -> list[str]:
     ]
 
 
+def measure_search(repetitions: int) -> list[str]:
+    """Search for neighbours in three dimensions, within few and within many voxels."""
+    lines = []
+    for shape, radius in (((32, 64, 64), 10.0), ((64, 64, 64), 25.0), ((64, 128, 128), 20.0)):
+        ids = cells_3d(shape, 20)
+        objects = Objects.of(torch.from_numpy(ids)[None], background=True)
+        taken = seconds(partial(objects.near_pairs, radius, VOXEL_SIZE_NM), repetitions)
+        words = " x ".join(map(str, shape))
+        lines.append(f"search for neighbours among {len(objects)} objects, {words}, {radius:g} voxels: {taken:.2f} s")
+    return lines
+
+
+def cells_3d(shape: tuple[int, ...], number: int) -> NDArray[np.int64]:
+    """Make cells with gaps of a voxel or two: ids (z, y, x), 0 between them."""
+    from scipy.spatial import cKDTree
+
+    points = np.random.default_rng(0).uniform(0, shape, (number, 3))
+    distances, nearest = cKDTree(points).query(np.stack(np.mgrid[tuple(map(slice, shape))], axis=-1), k=2)
+    return np.where(distances[..., 1] - distances[..., 0] > 1.5, nearest[..., 0] + 1, 0)
+
+
 def measure_clustering(side: int, repetitions: int) -> list[str]:
     """Cluster noisy vectors of cells."""
     ids, distance = cells(side, 100, 0)
@@ -167,6 +188,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print("\n".join(measure_clustering(256 if quick else 512, 2 if quick else 10)), flush=True)
     print("\n".join(measure_loss(128 if quick else 256, 3 if quick else 9)), flush=True)
+    print("\n".join(measure_search(1 if quick else 3)), flush=True)
     print("\n".join(measure_similarity(2 if quick else 5)))
 
 
