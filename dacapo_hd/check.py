@@ -131,10 +131,10 @@ def _print(run: Run, report: CheckReport) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    least = f", at least {format_shape(run.task.context_vx)} vx" if any(run.task.context_vx) else ""
     out.print(
         f"task {type(run.task).__name__}: classes {', '.join(run.task.classes)}; "
-        f"labels are seen {run.task.context_nm:g} nm beyond the output, at least "
-        f"{format_shape(run.task.context_vx)} vx",
+        f"labels are seen {run.task.context_nm:g} nm beyond the output{least}",
         highlight=False,
         soft_wrap=True,
     )

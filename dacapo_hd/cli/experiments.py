@@ -115,9 +115,11 @@ def apply(
 @place_options
 def check(target: str, overrides: tuple[str, ...], place: Place) -> None:
     """Open everything that a run needs and print what is there; exit code 1 if something is wrong."""
+    # mistakes in the file are said before anything heavy is imported
+    runs = _runs_of(target, overrides, place)
     from dacapo_hd.check import check_runs
 
-    check_runs(_runs_of(target, overrides, place))
+    check_runs(runs)
 
 
 @click.command()
@@ -128,9 +130,10 @@ def check(target: str, overrides: tuple[str, ...], place: Place) -> None:
 @place_options
 def preview(target: str, picture: Path, samples: int, overrides: tuple[str, ...], place: Place) -> None:
     """Draw augmented training samples: raw, known labels, every target with its weight."""
+    run = _runs_of(target, overrides, place)[0]
     from dacapo_hd.manager import preview_run
 
-    preview_run(_runs_of(target, overrides, place)[0], picture, samples)
+    preview_run(run, picture, samples)
     click.echo(picture)
 
 

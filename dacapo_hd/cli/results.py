@@ -71,9 +71,9 @@ def best(name: str, source: str | None, output: str | None, score: str | None, p
     """Say which checkpoint and segmenter of a run are best, and print the command that applies them to INPUT.
 
     The command is the last line of the output. INPUT is the raw data of the run's first test crop if absent, or of its
-    first validation crop; OUTPUT is NAME.zarr.
+    first validation crop; OUTPUT is NAME.zarr, or NAME_applied.zarr if INPUT lies in that.
     """
-    from dacapo_hd.report.best import apply_command, source_of
+    from dacapo_hd.report.best import apply_command, output_for, source_of
 
     manager = place.manager()
     found = manager.find_best(name, score)
@@ -85,7 +85,8 @@ def best(name: str, source: str | None, output: str | None, score: str | None, p
     options = _place_arguments(place)
     for line in found.lines:
         click.echo(line)
-    click.echo(apply_command(name, found.usable.chosen, arguments or ["INPUT"], output or f"{name}.zarr", options))
+    arguments = arguments or ["INPUT"]
+    click.echo(apply_command(name, found.usable.chosen, arguments, output or output_for(name, arguments[0]), options))
 
 
 def _place_arguments(place: Place) -> list[str]:

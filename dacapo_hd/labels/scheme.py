@@ -86,7 +86,8 @@ class ClassScheme:
 
     def unknown_class(self, name: str) -> str:
         """Word the problem of a class that the scheme does not have."""
-        return f"class {name!r} is not in the scheme{suggestion(name, self.classes)}"
+        near = suggestion(name, self.classes)
+        return f"class {name!r} is not in the scheme{near or '; it has ' + ', '.join(self.classes)}"
 
     def exclusive(self, a: str, b: str) -> bool:
         """Tell whether two classes cannot both be present at a voxel."""

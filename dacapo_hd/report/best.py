@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import attrs
 
@@ -70,6 +71,13 @@ def apply_command(run: str, best: Best, source: Sequence[str], output: str, plac
     path, *options = source
     chosen = ["--iteration", str(best.iteration), "--parameters", best.segmenter]
     return shlex.join(["dacapo-hd", "apply", run, path, output, *options, *chosen, *place])
+
+
+def output_for(run: str, source: str) -> str:
+    """Name the folder for what is applied: never one that holds the raw data."""
+    usual = f"{run}.zarr"
+    inside = Path(usual).resolve() in (Path(source).resolve(), *Path(source).resolve().parents)
+    return f"{run}_applied.zarr" if inside else usual
 
 
 def source_of(run: Run) -> list[str] | None:

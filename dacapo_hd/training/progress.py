@@ -35,6 +35,7 @@ class TrainingProgress:
     def __init__(self, name: str, iterations: int, first: int, visible: bool = True) -> None:
         self.name, self.iterations, self.first = name, iterations, first
         self.losses: dict[str, float] = {}
+        self.updates = 0
         self.visible = visible
         self.started = self.printed = time.monotonic()
         self.bar = _bar("{task.fields[status]}", visible)
@@ -51,9 +52,11 @@ class TrainingProgress:
 
     def update(self, iteration: int, losses: Mapping[str, float]) -> None:
         """Report the losses of an iteration (counted from 1)."""
+        self.updates += 1
+        # at first the plain mean: what the first iterations lost would weigh too much for long
+        kept = min(LOSS_SMOOTHING, 1 - 1 / self.updates)
         for name, value in losses.items():
-            old = self.losses.get(name, value)
-            self.losses[name] = LOSS_SMOOTHING * old + (1 - LOSS_SMOOTHING) * value
+            self.losses[name] = kept * self.losses.get(name, value) + (1 - kept) * value
         status = self._status(iteration)
         self.bar.update(self.task, completed=iteration, status=status)
         self._print_line(iteration, status)

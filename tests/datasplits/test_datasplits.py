@@ -295,7 +295,9 @@ def test_folder_with_an_array_of_no_class(store, tmp_path):
     for name in ("raw", "labels/mito", "labels/semantic"):
         store(f"train/a/{name}", ZEROS)
     split = Folder(str(tmp_path), scheme=ClassScheme.of_atoms(["mito"]))
-    assert problems_of(lambda: split.open("train", ("mito",))) == ["crop 'a': class 'semantic' is not in the scheme"]
+    assert problems_of(lambda: split.open("train", ("mito",))) == [
+        "crop 'a': class 'semantic' is not in the scheme; it has mito"
+    ]
 
 
 def test_test_crops_are_a_part_of_their_own(make):

@@ -114,6 +114,13 @@ def test_best_takes_paths_and_names_the_store(trained, dacapo_hd, here):
     assert yaml.safe_load(command[command.index("--parameters") + 1])["type"]
 
 
+def test_best_does_not_write_into_the_dataset(trained, dacapo_hd, here):
+    for source, output in [("tiny.zarr/test/raw", "tiny_applied.zarr"), ("tiny.zarr2/raw", "tiny.zarr")]:
+        code, out, _ = dacapo_hd("best", "tiny", source)
+        assert code == 0
+        assert shlex.split(out.splitlines()[-1])[3:5] == [source, output]
+
+
 def test_a_password_is_not_in_the_command(capsys):
     assert _place_arguments(Place("mongodb://user:secret@host/em", "/weights")) == ["--weights", "/weights"]
     assert capsys.readouterr().err == (
