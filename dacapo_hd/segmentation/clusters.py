@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.config import non_negative, one_of, positive
+from dacapo_hd.config import ADDED_LATER, non_negative, one_of, positive
 from dacapo_hd.operations.distance import Axes
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction
 from dacapo_hd.segmentation.components import labelled_components
@@ -39,7 +39,7 @@ class EmbeddingSegmenter(InstanceSegmenter):
     """
 
     threshold: float = attrs.field(default=0.1, validator=below_one, kw_only=True)
-    axes: Axes = attrs.field(default="zyx", validator=one_of(*get_args(Axes)), kw_only=True)
+    axes: Axes = attrs.field(default="zyx", validator=one_of(*get_args(Axes)), kw_only=True, metadata=ADDED_LATER)
     min_size_vx: int = attrs.field(default=0, validator=non_negative, kw_only=True)
     fill_holes: bool = attrs.field(default=False, kw_only=True)
     halo_vx: int = attrs.field(default=32, validator=non_negative, kw_only=True)
