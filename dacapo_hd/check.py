@@ -14,6 +14,7 @@ from dacapo_hd.datasplits.base import PARTS
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
 from dacapo_hd.errors import UserError
+from dacapo_hd.evaluation.scores import score_named
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.inference import SCORED, open_scored
 from dacapo_hd.report.terminal import console
@@ -95,12 +96,33 @@ def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckRep
             report.warnings.append(f"{message}, so it will have no scores")
     if part == "train":
         _check_presence(run, report)
+    if part == "validate":
+        _check_scoring(run, crops, report)
     if crops and part == "train":
         try:
             recipe = Recipe.of(crops, run.task, run.architecture, run.trainer.sampling, run.seed)
             SamplePipeline(recipe).sample(0)
         except UserError as error:
             report.problems += error.problems
+
+
+def _check_scoring(run: Run, crops: Sequence[OpenCrop], report: CheckReport) -> None:
+    """Warn of scores that will be undefined or say nothing."""
+    score = run.task.score
+    if score_named(score).of_instances:
+        with_ids = {name for crop in crops for name in crop.instance_classes}
+        report.warnings += [
+            f"datasplit.validate: no crop has instance ids of {name!r}, so that {score}, by which checkpoints are "
+            f"chosen, is undefined; give ids (InstanceArray, or labels/{name}_inst in a folder), or set task.best_by"
+            for name in run.task.classes
+            if crops and name not in with_ids
+        ]
+    edge_nm = max((min(crop.raw_grid.voxel_size_nm) for crop in crops), default=0.0)
+    if run.trainer.tolerance_nm < edge_nm:
+        report.warnings.append(
+            f"trainer.tolerance_nm: {run.trainer.tolerance_nm:g} is less than a voxel ({edge_nm:g} nm), so that "
+            "f1_tolerance and the cremi scores forgive nothing; set about two voxels"
+        )
 
 
 def _check_presence(run: Run, report: CheckReport) -> None:

@@ -55,37 +55,27 @@ def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architectur
     """Raise UserError with everything that keeps the crops from being sampled together."""
     if not crops:
         raise UserError("datasplit: the list of training crops is empty; give at least one crop")
-    problems = []
+    met: dict[str, list[str]] = {}
     for crop in crops:
-        if crop.raw_grid.voxel_size != crops[0].raw_grid.voxel_size:
-            problems.append(
-                f"crop {crop.name!r}: voxel size {crop.raw_grid.voxel_size_nm} nm differs from "
-                f"{crops[0].raw_grid.voxel_size_nm} nm of crop {crops[0].name!r}; set datasplit.voxel_size_nm"
-            )
-        if crop.channels != architecture.in_channels:
-            problems.append(
-                f"crop {crop.name!r}: raw has {crop.channels} channels, the architecture takes "
-                f"{architecture.in_channels}; set architecture.in_channels"
-            )
-        needed, raw = architecture.input_shape_vx, crop.raw_grid.shape_vx
-        if not sampling.pad_small_crops and any(n > size for n, size in zip(needed, raw, strict=True)):
-            problems.append(
-                f"crop {crop.name!r}: raw is {format_shape(raw)} voxels, smaller than the network's input of "
-                f"{format_shape(needed)}; make architecture.input_shape_vx smaller, or set "
-                "trainer.sampling.pad_small_crops: true to mirror the raw data"
-            )
         if tuple(crop.classes) != tuple(task.classes):
             raise ValueError(f"crop {crop.name!r} was opened for {crop.classes}, the task has {task.classes}")
-        problems += _of_annotations(crop, task, architecture, sampling)
-        problems += [
-            f"crop {crop.name!r}: {problem}"
-            for problem in task.problems_with(architecture, crop.raw_grid.voxel_size_nm, crop.raw_grid.shape_vx)
+        found = [
+            *_of_raw(crop, crops[0], architecture, sampling),
+            *_of_annotations(crop, task, architecture),
+            *task.problems_with(architecture, crop.raw_grid.voxel_size_nm, crop.raw_grid.shape_vx),
         ]
+        for problem in dict.fromkeys(found):
+            met.setdefault(problem, []).append(crop.name)
+    problems = [
+        f"crop {first!r}{f' and {len(others)} more' if others else ''}: {problem}"
+        for problem, (first, *others) in met.items()
+    ]
+    problems += [problem for crop in crops for problem in _of_sampling(crop, task, architecture, sampling)]
     if task.needs_instances:
         numbered = {name for crop in crops for name in crop.instance_classes}
         problems += [
             f"datasplit.train: no crop has instance ids of {name!r}, which {type(task).__name__} needs; "
-            "give its labels as InstanceArray"
+            f"give its labels as InstanceArray, or in a folder as labels/{name}_inst"
             for name in task.classes
             if name not in numbered
         ]
@@ -101,24 +91,63 @@ def untaught(task: Task, crops: Sequence[OpenCrop]) -> tuple[str, ...]:
     return tuple(name for name in unknown if name not in taught)
 
 
-def _of_annotations(crop: OpenCrop, task: Task, architecture: Architecture, sampling: Sampling) -> list[str]:
+def _of_raw(crop: OpenCrop, first: OpenCrop, architecture: Architecture, sampling: Sampling) -> list[str]:
+    """Say what keeps the network from being trained on a crop's raw data, next to the first crop."""
+    problems = []
+    if crop.raw_grid.voxel_size != first.raw_grid.voxel_size:
+        problems.append(
+            f"voxel size {crop.raw_grid.voxel_size_nm} nm differs from {first.raw_grid.voxel_size_nm} nm of crop "
+            f"{first.name!r}; set datasplit.voxel_size_nm"
+        )
+    if crop.channels != architecture.in_channels:
+        problems.append(
+            f"raw has {crop.channels} channels, the architecture takes {architecture.in_channels}; set "
+            "architecture.in_channels"
+        )
+    needed, raw, context = architecture.input_shape_vx, crop.raw_grid.shape_vx, architecture.context_vx
+    if raw[0] == 1 and context[0] > 0:
+        problems.append(
+            f"raw is a single section, but the network sees {context[0]} more on either side, which would be copies of "
+            "it; set architecture.dims: 2"
+        )
+    elif not sampling.pad_small_crops and any(n > size for n, size in zip(needed, raw, strict=True)):
+        problems.append(
+            f"raw is {format_shape(raw)} voxels, smaller than the network's input of {format_shape(needed)}; make "
+            "architecture.input_shape_vx smaller, or set trainer.sampling.pad_small_crops: true to mirror the raw data"
+        )
+    return problems
+
+
+def _of_annotations(crop: OpenCrop, task: Task, architecture: Architecture) -> list[str]:
     """Say what keeps a crop from teaching by what it is annotated with instead of labels, or beside them."""
     try:
         taught = task.taught_by(crop)
     except UserError as error:
-        return [f"crop {crop.name!r}: {problem}" for problem in error.problems]
+        return list(error.problems)
     if not taught:
         what = "no labels; give at least one label source in `labels`"
-        return [] if crop.labelled else [f"crop {crop.name!r}: {what} (its annotations teach this task nothing)"]
+        return [] if crop.labelled else [f"{what} (its annotations teach this task nothing)"]
+    output, extent = architecture.output_shape_vx(architecture.input_shape_vx), crop.label_grid.shape_vx
+    if any(n > size for n, size in zip(extent, output, strict=True)):
+        return [
+            f"what is annotated takes {format_shape(extent)} voxels, but the network's output {format_shape(output)}, "
+            "which would cut objects; make architecture.input_shape_vx larger or crops smaller"
+        ]
+    return []
+
+
+def _of_sampling(crop: OpenCrop, task: Task, architecture: Architecture, sampling: Sampling) -> list[str]:
+    """Say which settings of sampling spoil what a crop teaches by its annotations."""
+    try:
+        taught = task.taught_by(crop)
+    except UserError:
+        # said with the crop
+        return []
+    if not taught:
+        return []
     problems = []
     shape = architecture.input_shape_vx
-    planar = shape[0] == 1 or architecture.context_vx[0] == 0
-    output, extent = architecture.output_shape_vx(shape), crop.label_grid.shape_vx
-    if any(n > size for n, size in zip(extent, output, strict=True)):
-        problems.append(
-            f"crop {crop.name!r}: what is annotated takes {format_shape(extent)} voxels, but the network's output "
-            f"{format_shape(output)}, which would cut objects; make architecture.input_shape_vx larger or crops smaller"
-        )
+    planar, output = shape[0] == 1 or architecture.context_vx[0] == 0, architecture.output_shape_vx(shape)
     if not crop.labelled and sampling.locations == "balanced":
         problems.append(
             "sampling.locations: balanced takes samples where labels are, so that crops without labels would never be "

@@ -220,6 +220,23 @@ def test_check_prints_what_there_is(config, write, dacapo_hd):
         assert text in out
 
 
+def test_check_says_which_scores_will_say_nothing(config, write, dacapo_hd):
+    assert "warning" not in dacapo_hd("check", write(config))[1]
+    config["task"] |= {"classes": ["mito", "pm"], "best_by": "instance_voi"}
+    config["trainer"]["tolerance_nm"] = 5
+    code, out, _ = dacapo_hd("check", write(config))
+    assert code == 0
+    assert (
+        "warning: datasplit.validate: no crop has instance ids of 'pm', so that instance_voi, by which checkpoints are "
+        "chosen, is undefined; give ids (InstanceArray, or labels/pm_inst in a folder), or set task.best_by" in out
+    )
+    assert (
+        "warning: trainer.tolerance_nm: 5 is less than a voxel (8 nm), so that f1_tolerance and the cremi scores forgive "
+        "nothing; set about two voxels" in out
+    )
+    assert out.count("warning: ") == 2
+
+
 def test_check_reports_all_problems_at_once(config, write, dacapo_hd, dataset):
     config["datasplit"] = {
         "type": "Crops",
@@ -238,8 +255,8 @@ def test_check_says_when_a_crop_is_smaller_than_the_network_needs(config, write,
     code, _, err = dacapo_hd("check", write(config))
     assert code == 1
     assert err.splitlines()[0] == (
-        "error: crop 'crop_0': raw is 8 x 96 x 96 voxels, smaller than the network's input of 1 x 128 x 128; make "
-        "architecture.input_shape_vx smaller, or set trainer.sampling.pad_small_crops: true to mirror the raw data"
+        "error: crop 'crop_0' and 1 more: raw is 8 x 96 x 96 voxels, smaller than the network's input of 1 x 128 x 128; "
+        "make architecture.input_shape_vx smaller, or set trainer.sampling.pad_small_crops: true to mirror the raw data"
     )
 
 

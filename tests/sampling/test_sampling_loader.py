@@ -211,3 +211,13 @@ def test_crops_that_do_not_go_together(loader, make_crop):
         "set datasplit.voxel_size_nm",
         "crop 'b': raw has 3 channels, the architecture takes 1; set architecture.in_channels",
     )
+
+
+def test_what_is_wrong_with_many_crops_is_said_once(loader, make_crop):
+    flat = [make_crop((1, 24, 28), name=name) for name in "abc"]
+    with pytest.raises(UserError) as caught:
+        loader(crops=flat)
+    assert caught.value.problems == (
+        "crop 'a' and 2 more: raw is a single section, but the network sees 2 more on either side, which would be "
+        "copies of it; set architecture.dims: 2",
+    )
