@@ -2,7 +2,7 @@
 
 from dacapo_hd.config.component import ADDED_LATER, Component
 from dacapo_hd.config.files import expand_env
-from dacapo_hd.config.problems import ConfigError
+from dacapo_hd.config.problems import ConfigError, EntryErrors
 from dacapo_hd.config.structuring import load, structure
 from dacapo_hd.config.unstructuring import canonical_hash, unstructure
 from dacapo_hd.config.validators import each_positive, fraction, non_empty, non_negative, one_of, optional, positive
@@ -11,6 +11,7 @@ __all__ = [
     "ADDED_LATER",
     "Component",
     "ConfigError",
+    "EntryErrors",
     "canonical_hash",
     "each_positive",
     "expand_env",

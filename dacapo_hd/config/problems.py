@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -66,6 +66,17 @@ class Problems(Exception):  # noqa: N818 (one or more, caught inside config/ onl
         self.problems = tuple(problems)
 
 
+class EntryErrors(ValueError):  # noqa: N818 (one or more)
+    """What is wrong with entries of a list or mapping, by index or key.
+
+    A validator raises it instead of one ValueError for the whole field, so that each message leads to its entry.
+    """
+
+    def __init__(self, messages: Mapping[Any, str]) -> None:
+        super().__init__("\n".join(messages.values()))
+        self.messages = messages
+
+
 FOUND = (Problems, UserError, ValueError, TypeError)
 
 
@@ -73,6 +84,8 @@ def problems_of(error: Exception) -> tuple[Problem, ...]:
     """Read the problems from any of the exceptions `FOUND`."""
     if isinstance(error, Problems):
         return error.problems
+    if isinstance(error, EntryErrors):
+        return tuple(Problem.at(str(key), message) for key, message in error.messages.items())
     texts = error.problems if isinstance(error, UserError) else (str(error),)
     return tuple(Problem(" ".join(text.split())) for text in texts)
 

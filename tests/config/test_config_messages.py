@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 from toyfamily.base import Experiment
 
-from dacapo_hd.config import ConfigError, load
+from dacapo_hd.config import ConfigError, EntryErrors, load
 
 GOOD = """
 task: {type: HotDistance, classes: [mito], scale_nm: 80}
@@ -207,3 +209,31 @@ def test_an_own_class_without_attrs() -> None:
 def test_a_validator_that_looks_at_a_field_left_out_sees_its_default() -> None:
     text = GOOD.replace("iterations: 10", "type: Fussy, high: -2")
     assert problems_of(text, file="run.yaml") == ["run.yaml: trainer.high: must be above low = 0, got -2"]
+
+
+@attrs.frozen
+class Steps:
+    """Its validator looks at each entry."""
+
+    sizes: tuple[int, ...] = attrs.field()
+
+    @sizes.validator
+    def _even(self, attribute: attrs.Attribute[Any], value: tuple[int, ...]) -> None:
+        odd = {index: f"must be even, got {size}" for index, size in enumerate(value) if size % 2}
+        if odd:
+            raise EntryErrors(odd)
+
+
+def test_a_validator_can_name_the_entries() -> None:
+    Path("steps.yaml").write_text("sizes: [1, 2, 3]\n")
+    with pytest.raises(ConfigError) as caught:
+        load("steps.yaml", Steps)
+    assert caught.value.problems == (
+        "steps.yaml: sizes.0: must be even, got 1",
+        "steps.yaml: sizes.2: must be even, got 3",
+    )
+    with pytest.raises(ConfigError) as caught:
+        load("steps.yaml", Steps, ["sizes=[2, 5]"])
+    assert caught.value.problems == ("--set: sizes.1: must be even, got 5",)
+    with pytest.raises(ValueError, match=r"^must be even, got 1\nmust be even, got 3$"):
+        Steps((1, 2, 3))
