@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.operations.affinities import Offset, Unit, format_offset, offsets_in_voxels, overlap, reach
-from dacapo_hd.segmentation.base import Prediction, Segmenter, kind_of
+from dacapo_hd.segmentation.base import MissingChannelError, Prediction, Segmenter
+from dacapo_hd.segmentation.reading import quantities
 
 # what a task predicts itself; by a second stage from frozen latent masks; by aggregating decoded latent masks
 KINDS = ("affinity", "latent_affinity", "mask_affinity")
@@ -53,10 +54,9 @@ def affinities_of(prediction: Prediction, kind: str, segmenter: Segmenter) -> di
             offsets.setdefault(parts["name"], []).append(tuple(float(step) for step in parts["offset"].split(",")))
             units.add("nm" if parts["unit"] else "vx")
     if not numbers:
-        has = ", ".join(dict.fromkeys(kind_of(channel) for channel in prediction.channels))
-        raise UserError(
-            f"{segmenter.label}: the prediction has no channel of {kind!r}, only {has}; "
-            "choose a segmenter for what the task predicts"
+        raise MissingChannelError(
+            f"{segmenter.label}: the prediction has no channel of {kind!r}, only "
+            f"{', '.join(quantities(prediction.channels))}; choose a segmenter for what the task predicts"
         )
     (unit,) = units
     shape = prediction.data.shape[1:]

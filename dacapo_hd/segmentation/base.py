@@ -11,14 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.config import Component
+from dacapo_hd.errors import UserError
 
 UnitedBy = Literal["connectivity", "seeds", "overlap"]
+
+
+class MissingChannelError(UserError, ValueError):
+    """A segmenter asked a prediction for what it does not have."""
 
 
 @attrs.frozen(eq=False)
 class Prediction:
     """Decoded network output, float32 (channel, z, y, x); channels are named `class/quantity`.
 
+    Components of a quantity are numbered: `class/embedding_0`, `class/embedding_1`.
     Quantities of pairs of voxels carry the offset from one to the other (z, y, x): `class/affinity(-1,0,0)` in voxels,
     `class/affinity(-40,0,0)nm` in nanometres.
     """
@@ -28,7 +34,12 @@ class Prediction:
     voxel_size_nm: tuple[float, ...]
 
     def channel(self, name: str) -> NDArray[np.float32]:
-        """Return one channel (z, y, x)."""
+        """Return one channel (z, y, x); MissingChannelError if there is none of that name."""
+        if name not in self.channels:
+            raise MissingChannelError(
+                f"the prediction has no channel {name!r}, only {', '.join(self.channels)}; choose a segmenter for what "
+                "the task predicts"
+            )
         found: NDArray[np.float32] = self.data[self.channels.index(name)]
         return found
 
@@ -54,11 +65,24 @@ def kind_of(channel: str) -> str:
 class Segmenter(Component, ABC):
     """Post-processing with fixed parameters; the validation grid of a task is a list of these.
 
-    `pointwise` segmenters look at single voxels only, so that a volume can be cut into blocks anywhere.
+    `pointwise` segmenters look at single voxels only, so that a volume can be cut into blocks anywhere. `readable`
+    lists what segmenters of a class can read: each entry the quantities that they need of a class of objects together.
     """
 
     kind: ClassVar[str] = "segmenter"
     pointwise: ClassVar[bool] = False
+    readable: ClassVar[tuple[tuple[str, ...], ...]] = ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The quantities that this one needs, all of them: that of its field `quantity`, or the one `readable` entry.
+
+        A task that does not predict them is refused with it. Empty if it does not say: then it is tried on one voxel.
+        """
+        quantity = getattr(self, "quantity", None)
+        if isinstance(quantity, str):
+            return (quantity,)
+        return self.readable[0] if len(self.readable) == 1 else ()
 
     @property
     def label(self) -> str:
@@ -98,7 +122,10 @@ class InstanceSegmenter(Segmenter):
         """Number the pieces 1, 2, ... of each class in a block with its halo, (z, y, x)."""
 
     def reach_vx(self, prediction: Prediction) -> tuple[int, ...]:
-        """Return how far apart along each axis voxels may be that are compared; blocks must be larger."""
+        """Return how far apart along each axis voxels may be that are compared; blocks must be larger.
+
+        UserError for a prediction that cannot be segmented, by its channels, voxel size and number of sections.
+        """
         return (0, 0, 0)
 
     def segment(self, prediction: Prediction) -> Segmentation:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import attrs
 import numpy as np
@@ -37,6 +37,8 @@ class EmbeddingSegmenter(InstanceSegmenter):
     vectors in the next section. In blocks (`united_by` overlap), `halo_vx` should be about the size of an object: what
     is in a block is decided by what the block and its halo hold.
     """
+
+    readable: ClassVar[tuple[tuple[str, ...], ...]] = (("distance", "embedding"),)
 
     threshold: float = attrs.field(default=0.1, validator=below_one, kw_only=True)
     axes: Axes = attrs.field(default="zyx", validator=one_of(*get_args(Axes)), kw_only=True, metadata=ADDED_LATER)

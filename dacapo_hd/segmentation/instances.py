@@ -13,7 +13,7 @@ from dacapo_hd.config import ADDED_LATER, non_negative, one_of
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, UnitedBy
 from dacapo_hd.segmentation.components import components
 from dacapo_hd.segmentation.flooding import LEVELS, flood
-from dacapo_hd.segmentation.quantities import RANGES, channels, threshold_in_range
+from dacapo_hd.segmentation.quantities import ONE_OF_RANGES, RANGES, channels, threshold_in_range
 
 
 @attrs.frozen
@@ -24,6 +24,7 @@ class ConnectedComponents(InstanceSegmenter):
     """
 
     united_by: ClassVar[UnitedBy] = "connectivity"
+    readable: ClassVar[tuple[tuple[str, ...], ...]] = ONE_OF_RANGES
 
     quantity: str = attrs.field(validator=one_of(*RANGES))
     threshold: float = attrs.field(validator=threshold_in_range)
@@ -49,6 +50,8 @@ class Watershed(SeededSegmenter):
     through faces (Beucher & Meyer, 1993), over the 255 levels of a stored prediction; equally high voxels belong to the
     seed that reaches them first.
     """
+
+    readable: ClassVar[tuple[tuple[str, ...], ...]] = ONE_OF_RANGES
 
     quantity: str = attrs.field(validator=one_of(*RANGES))
     seed_threshold: float = attrs.field(validator=threshold_in_range)

@@ -9,7 +9,7 @@ import numpy as np
 
 from dacapo_hd.config import one_of
 from dacapo_hd.segmentation.base import Prediction, Segmentation, Segmenter
-from dacapo_hd.segmentation.quantities import RANGES, channels, threshold_in_range
+from dacapo_hd.segmentation.quantities import ONE_OF_RANGES, RANGES, channels, threshold_in_range
 
 
 @attrs.frozen
@@ -17,6 +17,7 @@ class Threshold(Segmenter):
     """A class is where its quantity exceeds the threshold; classes may overlap."""
 
     pointwise: ClassVar[bool] = True
+    readable: ClassVar[tuple[tuple[str, ...], ...]] = ONE_OF_RANGES
 
     quantity: str = attrs.field(validator=one_of(*RANGES))
     threshold: float = attrs.field(validator=threshold_in_range)
@@ -35,6 +36,7 @@ class Argmax(Segmenter):
     """Each voxel belongs to the class of the highest value, if that exceeds the threshold; ties to the first class."""
 
     pointwise: ClassVar[bool] = True
+    readable: ClassVar[tuple[tuple[str, ...], ...]] = ONE_OF_RANGES
 
     quantity: str = attrs.field(default="probability", validator=one_of(*RANGES))
     threshold: float = attrs.field(default=0.5, validator=threshold_in_range)

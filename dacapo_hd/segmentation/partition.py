@@ -27,6 +27,7 @@ class AffinitySegmenter(InstanceSegmenter):
     """
 
     united_by: ClassVar[UnitedBy] = "overlap"
+    readable: ClassVar[tuple[tuple[str, ...], ...]] = tuple((kind,) for kind in KINDS)
 
     quantity: str = attrs.field(default="affinity", validator=one_of(*KINDS))
     cut: float = attrs.field(default=0.5, validator=fraction)

@@ -9,10 +9,10 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.errors import UserError
-from dacapo_hd.segmentation.base import Prediction, Segmenter
+from dacapo_hd.segmentation.base import MissingChannelError, Prediction, Segmenter
 
 RANGES = {"distance": (-1.0, 1.0), "probability": (0.0, 1.0)}
+ONE_OF_RANGES = tuple((quantity,) for quantity in RANGES)
 
 
 def threshold_in_range(instance: Any, attribute: attrs.Attribute[Any], value: float) -> None:
@@ -27,10 +27,10 @@ def threshold_in_range(instance: Any, attribute: attrs.Attribute[Any], value: fl
 
 
 def channels(prediction: Prediction, quantity: str, segmenter: Segmenter) -> dict[str, NDArray[np.float32]]:
-    """Return the channel of a quantity per class, in the prediction's order; UserError if there is none."""
+    """Return the channel of a quantity per class, in the prediction's order; MissingChannelError if there is none."""
     found = {name: prediction.channel(f"{name}/{quantity}") for name in prediction.classes(quantity)}
     if not found:
-        raise UserError(
+        raise MissingChannelError(
             f"{segmenter.label}: the prediction has no channel of {quantity!r}, only {', '.join(prediction.channels)}; "
             "choose a segmenter for what the task predicts"
         )

@@ -6,8 +6,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.errors import UserError
-from dacapo_hd.segmentation.base import Prediction, Segmenter
+from dacapo_hd.segmentation.base import MissingChannelError, Prediction, Segmenter
 from dacapo_hd.segmentation.quantities import channels
 
 EMBEDDING = "embedding_"
@@ -27,13 +26,13 @@ class Embedded:
 
 
 def embedded(prediction: Prediction, segmenter: Segmenter) -> dict[str, Embedded]:
-    """Return the embeddings and distances of each class, in the prediction's order; UserError if there are none."""
+    """Return the embeddings and distances of each class, in the prediction's order; MissingChannelError if none."""
     depths = channels(prediction, "distance", segmenter)
     found = {}
     for name, depth in depths.items():
         own = [i for i, channel in enumerate(prediction.channels) if channel.startswith(f"{name}/{EMBEDDING}")]
         if not own:
-            raise UserError(
+            raise MissingChannelError(
                 f"{segmenter.label}: the prediction has no embedding of {name!r}, only "
                 f"{', '.join(prediction.channels)}; choose a segmenter for what the task predicts"
             )

@@ -18,6 +18,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, SeededSegmenter, Segmenter, UnitedBy
 from dacapo_hd.segmentation.components import components
 from dacapo_hd.segmentation.objects import Objects, unite
+from dacapo_hd.segmentation.reading import one_voxel
 from dacapo_hd.segmentation.uncertainty import quantity_of
 from dacapo_hd.stitching.blocks import BLOCKS_IN_FLIGHT, BYTES_PER_VOXEL, halo_of, largest_blocks
 from dacapo_hd.stitching.faces import Rule
@@ -163,8 +164,8 @@ def _seeds(job: Job, segmenter: SeededSegmenter, classes: Sequence[str]) -> dict
 def _classes(segmenter: Segmenter, source: Source) -> dict[str, DTypeLike]:
     """Return the classes that a segmenter labels, each with the dtype of its labels; UserError if it cannot."""
     channels = tuple(channel.name for channel in source.channels)
-    one_voxel = Prediction(channels, np.zeros((len(channels), 1, 1, 1), np.float32), source.grid.voxel_size_nm)
-    return {name: labels.dtype for name, labels in segmenter.segment(one_voxel).labels.items()}
+    found = segmenter.segment(one_voxel(channels, source.grid.voxel_size_nm))
+    return {name: labels.dtype for name, labels in found.labels.items()}
 
 
 def _blocks(

@@ -7,10 +7,11 @@ from typing import Any
 
 import attrs
 
-from dacapo_hd.config import non_empty
+from dacapo_hd.config import EntryErrors, non_empty
 from dacapo_hd.errors import suggestion
 from dacapo_hd.evaluation import SCORES
-from dacapo_hd.segmentation.base import Segmenter, kind_of
+from dacapo_hd.segmentation.base import Segmenter
+from dacapo_hd.segmentation.reading import misread
 from dacapo_hd.tasks.base import Task
 
 
@@ -41,11 +42,12 @@ class PerClassTask(Task):
 
     @grid.validator
     def _grid_reads_what_is_predicted(self, attribute: attrs.Attribute[Any], value: tuple[Segmenter, ...]) -> None:
-        predicted = sorted({kind_of(channel.name) for channel in self.output_channels()})
-        for segmenter in value:
-            wanted = getattr(segmenter, "quantity", predicted[0])
-            if wanted not in predicted:
-                raise ValueError(f"must read one of {', '.join(predicted)}, got a segmenter of {wanted!r}")
+        channels = [channel.name for channel in self.output_channels()]
+        # without any, `classes` are wrong, which is told there
+        found = {n: misread(segmenter, channels, type(self).__name__) for n, segmenter in enumerate(value) if channels}
+        wrong = {number: problem for number, problem in found.items() if problem is not None}
+        if wrong:
+            raise EntryErrors(wrong)
 
     @abstractmethod
     def default_grid(self) -> tuple[Segmenter, ...]:

@@ -12,7 +12,7 @@ import torch
 from dacapo_hd.architectures.base import FeatureMap
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN, LabelBlock
 from dacapo_hd.operations.distance import signed_distance
-from dacapo_hd.segmentation import Prediction, Threshold, Watershed
+from dacapo_hd.segmentation import AngularClustering, MutexWatershed, Prediction, Threshold, Watershed
 from dacapo_hd.tasks import Distance, HotDistance, OneHot
 
 CLASSES = ("mito", "er")
@@ -156,7 +156,15 @@ def test_score():
         (
             OneHot,
             {"grid": (Threshold(quantity="distance", threshold=0.0),)},
-            "must read one of probability, got a segmenter of 'distance'",
+            "Threshold reads distance, but OneHot predicts probability; set its quantity: probability",
+        ),
+        (
+            HotDistance,
+            {"grid": (Threshold(quantity="distance", threshold=0.0), AngularClustering(), MutexWatershed())},
+            "AngularClustering reads distance and embedding, but HotDistance predicts probability and distance; choose "
+            "among Argmax, ConnectedComponents, Threshold, Watershed\n"
+            "MutexWatershed reads affinity, but HotDistance predicts probability and distance; choose among Argmax, "
+            "ConnectedComponents, Threshold, Watershed",
         ),
     ],
 )
