@@ -231,8 +231,8 @@ def test_check_says_which_scores_will_say_nothing(config, write, dacapo_hd):
         "chosen, is undefined; give ids (InstanceArray, or labels/pm_inst in a folder), or set task.best_by" in out
     )
     assert (
-        "warning: trainer.tolerance_nm: 5 is less than a voxel (8 nm), so that f1_tolerance and the cremi scores forgive "
-        "nothing; set about two voxels" in out
+        "warning: trainer.tolerance_nm: 5 is less than a voxel (8 nm), so that f1_tolerance and the cremi scores "
+        "forgive nothing; set about two voxels" in out
     )
     assert out.count("warning: ") == 2
 
@@ -255,8 +255,9 @@ def test_check_says_when_a_crop_is_smaller_than_the_network_needs(config, write,
     code, _, err = dacapo_hd("check", write(config))
     assert code == 1
     assert err.splitlines()[0] == (
-        "error: crop 'crop_0' and 1 more: raw is 8 x 96 x 96 voxels, smaller than the network's input of 1 x 128 x 128; "
-        "make architecture.input_shape_vx smaller, or set trainer.sampling.pad_small_crops: true to mirror the raw data"
+        "error: crop 'crop_0' and 1 more: raw is 8 x 96 x 96 voxels, smaller than the network's input of 1 x 128 x "
+        "128; make architecture.input_shape_vx smaller, or set trainer.sampling.pad_small_crops: true to mirror the "
+        "raw data"
     )
 
 
