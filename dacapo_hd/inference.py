@@ -19,6 +19,7 @@ from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.run import Run
 from dacapo_hd.stores.base import Store, git_sha
 from dacapo_hd.stores.rows import ScoreRow
+from dacapo_hd.tasks.scoring import problems_with_segmenters, problems_with_volume
 from dacapo_hd.training.checkpoint import Checkpoints
 from dacapo_hd.training.device import choose_device, use_bfloat16
 from dacapo_hd.training.progress import BlockProgress
@@ -122,7 +123,7 @@ def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress:
 
 
 def open_scored(run: Run, part: Part) -> tuple[OpenCrop, ...]:
-    """Open the crops of a part to be scored; UserError also for those that the network cannot take."""
+    """Open the crops of a part to be scored; UserError also for what the network or the segmenters cannot take."""
     crops = run.datasplit.open(part, run.task.classes)
     wanted = run.architecture.in_channels
     problems = [
@@ -131,6 +132,23 @@ def open_scored(run: Run, part: Part) -> tuple[OpenCrop, ...]:
         for crop in crops
         if crop.channels != wanted
     ]
+    if crops:
+        problems += problems_with_segmenters(run.task)
+    problems += _problems_with_scoring(run, part, crops)
     if problems:
         raise UserError(*problems)
     return crops
+
+
+def _problems_with_scoring(run: Run, part: Part, crops: Sequence[OpenCrop]) -> list[str]:
+    """Say what the task or its segmenters cannot take, each once, with the first crop in which it is met."""
+    segmenters = run.task.segmenters()
+    met: dict[str, list[str]] = {}
+    for crop in crops:
+        found = problems_with_volume(run.task, segmenters, run.architecture, crop.label_grid)
+        for problem in dict.fromkeys(found):
+            met.setdefault(problem, []).append(crop.name)
+    return [
+        f"datasplit.{part}: crop {first!r}{f' and {len(others)} more' if others else ''}: {problem}"
+        for problem, (first, *others) in met.items()
+    ]

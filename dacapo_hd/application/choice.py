@@ -19,8 +19,10 @@ from dacapo_hd.evaluation.selection import best
 from dacapo_hd.geometry import Grid, format_nm
 from dacapo_hd.inference import newest_checkpoint
 from dacapo_hd.prediction.inside import check_mask
-from dacapo_hd.segmentation.base import Prediction, Segmenter
+from dacapo_hd.segmentation.base import Segmenter
+from dacapo_hd.segmentation.reading import one_voxel, unreadable
 from dacapo_hd.tasks.per_class import PerClassTask
+from dacapo_hd.tasks.scoring import problems_with_volume
 
 if TYPE_CHECKING:
     from dacapo_hd.manager import RunManager
@@ -89,21 +91,28 @@ def require_readable(segmenter: Segmenter, run: Run) -> Mapping[str, np.dtype[An
 
     Returns the dtype of each class's labels.
     """
-    channels = tuple(channel.name for channel in run.task.output_channels())
-    one_voxel = Prediction(channels, np.zeros((len(channels), 1, 1, 1), np.float32), (1.0, 1.0, 1.0))
-    return {name: labels.dtype for name, labels in segmenter.segment(one_voxel).labels.items()}
+    channels = [channel.name for channel in run.task.output_channels()]
+    problem = unreadable(segmenter, channels, type(run.task).__name__)
+    if problem is not None:
+        raise _unsuitable(segmenter, run, problem)
+    return {name: labels.dtype for name, labels in segmenter.segment(one_voxel(channels)).labels.items()}
+
+
+def _unsuitable(segmenter: Segmenter, run: Run, problem: object) -> UserError:
+    return UserError(f"{segmenter.label}: does not suit the task of run {run.name!r}: {problem}")
 
 
 def require_suitable(segmenter: Segmenter, run: Run, grid: Grid) -> None:
     """Let a segmenter fail before anything is computed that the grid of the task could not hold for such a volume."""
     require_readable(segmenter, run)
-    if not isinstance(run.task, PerClassTask):
-        return
-    try:
-        task = attrs.evolve(run.task, grid=(segmenter,))
-    except ValueError as error:
-        raise UserError(f"{segmenter.label}: does not suit the task of run {run.name!r}: {error}") from None
-    problems = task.problems_with(run.architecture, grid.voxel_size_nm, grid.shape_vx)
+    task = run.task
+    if isinstance(task, PerClassTask):
+        # whatever its fields say of each other
+        try:
+            task = attrs.evolve(task, grid=(segmenter,))
+        except ValueError as error:
+            raise _unsuitable(segmenter, run, error) from None
+    problems = problems_with_volume(task, (segmenter,), run.architecture, grid)
     if problems:
         raise UserError(*problems)
 

@@ -98,7 +98,11 @@ class Task(Component, ABC):
     def problems_with(
         self, architecture: Architecture, voxel_size_nm: Sequence[float], shape_vx: Sequence[int]
     ) -> list[str]:
-        """Say what keeps the task from being learnt by a network from a volume of `shape_vx`, each in one line."""
+        """Say what keeps a network from learning the task, or from being of use, in a volume, each in one line.
+
+        `shape_vx` is that of the raw data for training, else of what is predicted: asked are all crops for training,
+        validation and test, and the volume of `apply`.
+        """
         return []
 
     @property

@@ -296,7 +296,11 @@ def test_a_segmenter_that_reads_what_is_not_predicted_fails_before_anything_is_w
     raw = dataset / "validate" / "crop_0" / "raw"
     wrong = "{type: Threshold, quantity: distance, threshold: 0.1}"
     code, _, err = dacapo_hd("apply", "hot", raw, "never.zarr", "--parameters", wrong)
-    assert code == 1 and "distance" in err and len(err.splitlines()) == 1
+    assert (code, err) == (
+        1,
+        "error: threshold(distance > 0.1): does not suit the task of run 'hot': Threshold reads distance, but OneHot "
+        "predicts probability; set its quantity: probability\n",
+    )
     assert not Path("never.zarr").exists()
 
 

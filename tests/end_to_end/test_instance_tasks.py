@@ -8,6 +8,8 @@ import zarr
 
 from dacapo_hd.stores import FileStore
 
+# how problems of a crop begin: those for training, then those for validation
+CROPS = ("crop 'crop_0'", "crop 'crop_1'", "datasplit.validate: crop 'crop_0'")
 NEAR = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 TASKS = {
     "Affinities": {"type": "Affinities", "classes": ["mito"], "offsets": NEAR},
@@ -62,7 +64,7 @@ def test_offsets_within_sections_for_several_sections(dacapo_hd, write, instance
     instances["task"]["offsets"] = [[0, -1, 0], [0, 0, -1]]
     problem = "task: no offset leaves the section, but the volume has 8 sections, whose objects would fall apart; add "
     assert told(dacapo_hd, write(instances)) == [
-        f"crop '{name}': {problem}an offset along z such as (-1,0,0)" for name in ("crop_0", "crop_1")
+        f"{crop}: {problem}an offset along z such as (-1,0,0)" for crop in CROPS
     ]
 
 
@@ -72,8 +74,7 @@ def test_offsets_larger_than_the_networks_input(dacapo_hd, write, instances):
         del instances["task"]["predict"]
     problem = "task: the offset (0,0,-24) reaches out of the network's input, which is 24 voxels along x; enlarge "
     assert told(dacapo_hd, write(instances)) == [
-        f"crop '{name}': {problem}architecture.input_shape_vx or choose a shorter offset"
-        for name in ("crop_0", "crop_1")
+        f"{crop}: {problem}architecture.input_shape_vx or choose a shorter offset" for crop in CROPS
     ]
 
 
@@ -93,8 +94,8 @@ def test_windows_of_even_size_and_larger_than_the_output(dacapo_hd, write, masks
     masks["task"]["branches"] = [{"window_vx": [3, 3, 3]}, {"window_vx": [3, 3, 5], "dilation": [1, 1, 6]}]
     problem = "task.branches: the mask window of masks_2 covers 25 voxels along x, more than the network's output of 24"
     assert told(dacapo_hd, write(masks)) == [
-        f"crop '{name}': {problem}; enlarge architecture.input_shape_vx, or choose a smaller window or dilation"
-        for name in ("crop_0", "crop_1")
+        f"{crop}: {problem}; enlarge architecture.input_shape_vx, or choose a smaller window or dilation"
+        for crop in CROPS
     ]
 
 
