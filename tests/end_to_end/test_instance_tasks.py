@@ -9,7 +9,7 @@ import zarr
 from dacapo_hd.stores import FileStore
 
 # how problems of a crop begin: those for training, then those for validation
-CROPS = ("crop 'crop_0'", "crop 'crop_1'", "datasplit.validate: crop 'crop_0'")
+CROPS = ("crop 'crop_0' and 1 more", "datasplit.validate: crop 'crop_0'")
 NEAR = [[-1, 0, 0], [0, -1, 0], [0, 0, -1]]
 TASKS = {
     "Affinities": {"type": "Affinities", "classes": ["mito"], "offsets": NEAR},
@@ -49,7 +49,7 @@ def test_a_class_without_instance_ids(dacapo_hd, write, instances, command):
     instances["task"]["classes"] = ["mito", "pm"]
     assert told(dacapo_hd, write(instances), command) == [
         f"datasplit.train: no crop has instance ids of 'pm', which {instances['task']['type']} needs; give its labels "
-        "as InstanceArray"
+        "as InstanceArray, or in a folder as labels/pm_inst"
     ]
 
 
