@@ -16,6 +16,17 @@ class UserError(Exception):
         self.problems = problems
 
 
+def said_once(problems: Iterable[tuple[str, str]]) -> list[str]:
+    """Word problems (where, what), the same in many places once, with the first place and how many there are more."""
+    met: dict[str, dict[str, None]] = {}
+    for where, what in problems:
+        met.setdefault(what, {})[where] = None
+    return [
+        f"{next(iter(places))}{f' and {len(places) - 1} more' if len(places) > 1 else ''}: {what}"
+        for what, places in met.items()
+    ]
+
+
 def unexpected(error: Exception) -> str:
     """Word an exception that no code of ours meant for the user: its first line, and a traceback that it carries."""
     first, *trace = (str(error) or "no message").splitlines()

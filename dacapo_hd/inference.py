@@ -13,7 +13,7 @@ from dacapo_hd.architectures.network import Network
 from dacapo_hd.config import unstructure
 from dacapo_hd.datasplits.base import Part
 from dacapo_hd.datasplits.crop import OpenCrop
-from dacapo_hd.errors import UserError
+from dacapo_hd.errors import UserError, said_once
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.run import Run
@@ -143,12 +143,8 @@ def open_scored(run: Run, part: Part) -> tuple[OpenCrop, ...]:
 def _problems_with_scoring(run: Run, part: Part, crops: Sequence[OpenCrop]) -> list[str]:
     """Say what the task or its segmenters cannot take, each once, with the first crop in which it is met."""
     segmenters = run.task.segmenters()
-    met: dict[str, list[str]] = {}
-    for crop in crops:
-        found = problems_with_volume(run.task, segmenters, run.architecture, crop.label_grid)
-        for problem in dict.fromkeys(found):
-            met.setdefault(problem, []).append(crop.name)
-    return [
-        f"datasplit.{part}: crop {first!r}{f' and {len(others)} more' if others else ''}: {problem}"
-        for problem, (first, *others) in met.items()
-    ]
+    return said_once(
+        (f"datasplit.{part}: crop {crop.name!r}", problem)
+        for crop in crops
+        for problem in problems_with_volume(run.task, segmenters, run.architecture, crop.label_grid)
+    )

@@ -10,7 +10,7 @@ import attrs
 from dacapo_hd.architectures.base import Architecture
 from dacapo_hd.datasplits import OpenCrop
 from dacapo_hd.datasplits.fingerprint import unknown_everywhere
-from dacapo_hd.errors import UserError
+from dacapo_hd.errors import UserError, said_once
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.sampling.augment import GeometricAugment
 from dacapo_hd.sampling.boxes import Box
@@ -55,21 +55,17 @@ def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architectur
     """Raise UserError with everything that keeps the crops from being sampled together."""
     if not crops:
         raise UserError("datasplit: the list of training crops is empty; give at least one crop")
-    met: dict[str, list[str]] = {}
+    found: list[tuple[str, str]] = []
     for crop in crops:
         if tuple(crop.classes) != tuple(task.classes):
             raise ValueError(f"crop {crop.name!r} was opened for {crop.classes}, the task has {task.classes}")
-        found = [
+        own = [
             *_of_raw(crop, crops[0], architecture, sampling),
             *_of_annotations(crop, task, architecture),
             *task.problems_with(architecture, crop.raw_grid.voxel_size_nm, crop.raw_grid.shape_vx),
         ]
-        for problem in dict.fromkeys(found):
-            met.setdefault(problem, []).append(crop.name)
-    problems = [
-        f"crop {first!r}{f' and {len(others)} more' if others else ''}: {problem}"
-        for problem, (first, *others) in met.items()
-    ]
+        found += [(f"crop {crop.name!r}", problem) for problem in own]
+    problems = said_once(found)
     problems += [problem for crop in crops for problem in _of_sampling(crop, task, architecture, sampling)]
     if task.needs_instances:
         numbered = {name for crop in crops for name in crop.instance_classes}
