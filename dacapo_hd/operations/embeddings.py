@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from dacapo_hd.operations.distance import distance_to
+
 UNKNOWN = -1
 BACKGROUND = 0
 # shorter vectors are not stretched to unit length: gradients grow by one over the length
@@ -142,16 +144,11 @@ def near_by_distance(
 
     Returns bool (count, count). Time grows with the number of objects and with how much lies around each.
     """
-    import edt
     from scipy.ndimage import find_objects
 
     near = np.zeros((count, count), np.bool_)
-    # the transform takes ten times as long with an axis of one voxel as without it
-    longer = [axis for axis in range(3) if labels.shape[axis] > 1] or [2]
-    labels = labels.reshape([labels.shape[axis] for axis in longer])
-    edges = tuple(float(voxel_size_nm[axis]) for axis in longer)
-    reach = [int(min(radius_nm / edge + 1, size)) for edge, size in zip(edges, labels.shape, strict=True)]
-    limit = (radius_nm * (1 + ROUNDING)) ** 2
+    sides = zip(voxel_size_nm, labels.shape, strict=True)
+    reach = [int(min(radius_nm / edge + 1, size)) for edge, size in sides]
     boxes = [
         tuple(slice(max(0, axis.start - n), axis.stop + n) for axis, n in zip(box, reach, strict=True))
         for box in find_objects(labels + 1, count)
@@ -160,10 +157,8 @@ def near_by_distance(
     sizes = [labels[box].size for box in boxes]
     for own in np.argsort(sizes, kind="stable")[:-1]:
         around = labels[boxes[own]]
-        squared = edt.edtsq(
-            around != own, anisotropy=edges if len(edges) > 1 else edges[0], black_border=False, parallel=1
-        )
-        others = around[(squared <= limit) & (around >= 0)]
+        distance = distance_to(around == own, voxel_size_nm, "zyx")
+        others = around[(distance <= radius_nm * (1 + ROUNDING)) & (around >= 0)]
         near[own, others] = True
     np.fill_diagonal(near, False)
     return near
