@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dacapo_hd.blockwise.memory import physical_bytes
 from dacapo_hd.stores.address import without_credentials
 
 PACKAGES = ("dacapo_hd", "torch", "gunpowder", "funlib.persistence", "numpy", "scipy", "scikit-image", "zarr", "edt")
@@ -52,10 +53,8 @@ def _cores() -> int:
 
 
 def _memory_gb() -> float | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1)
-    except (ValueError, OSError, AttributeError):
-        return None
+    found = physical_bytes()
+    return None if found is None else round(found / 1e9, 1)
 
 
 def _gpus() -> list[str]:

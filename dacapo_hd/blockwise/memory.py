@@ -1,16 +1,41 @@
-"""How glibc keeps freed memory: left alone, the peak of a process grows with the number of blocks that it has done."""
+"""How much memory there is, and how glibc keeps what was freed.
+
+Left alone, the peak of a process grows with the number of blocks that it has done.
+"""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 # of mallopt, as malloc.h names them
 M_MMAP_THRESHOLD, M_ARENA_MAX = -3, -8
 MAPPED_BYTES = 2**20
 ARENAS = 2
+# where a control group, such as that of a cluster's job, limits its processes
+GROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+def physical_bytes() -> int | None:
+    """Return the size of the machine's memory; None if the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
+
+
+def usable_bytes() -> int:
+    """Return how much memory the processes here may take together at most; 0 if the system does not say."""
+    found = physical_bytes() or 0
+    try:
+        limit = GROUP_LIMIT.read_text().strip()
+    except OSError:
+        return found
+    return min(found, int(limit)) if limit.isdecimal() else found
 
 
 @cache

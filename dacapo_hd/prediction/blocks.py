@@ -64,10 +64,14 @@ class Layout:
             shape = min(smaller, key=lambda candidate: self._computed(candidate, input_shape_for))
         return shape
 
-    def _padded(self, shape: Shape) -> Shape:
+    def _padded(self, shape: Sequence[int]) -> Shape:
         return tuple(-(-size // step) * step for size, step in zip(shape, self.step, strict=True))
 
-    def _computed(self, shape: Shape, input_shape_for: Callable[[Sequence[int]], Shape]) -> int:
+    def times_computed(self, shape: Sequence[int], input_shape_for: Callable[[Sequence[int]], Shape]) -> float:
+        """Return how many voxels the inputs of all blocks of a shape have, for each voxel of the box."""
+        return self._computed(shape, input_shape_for) / prod(e - b for b, e in zip(self.begin, self.end, strict=True))
+
+    def _computed(self, shape: Sequence[int], input_shape_for: Callable[[Sequence[int]], Shape]) -> int:
         counts = (-(-(e - b) // size) for b, e, size in zip(self.begin, self.end, shape, strict=True))
         return prod(counts) * prod(input_shape_for(self._padded(shape)))
 

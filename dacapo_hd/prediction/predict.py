@@ -10,12 +10,15 @@ from funlib.geometry import Roi
 from dacapo_hd.arrays import MemoryVolume, Volume
 from dacapo_hd.blockwise import run_directly
 from dacapo_hd.blockwise.grid import Shape
+from dacapo_hd.blockwise.memory import usable_bytes
 from dacapo_hd.geometry import Grid
 from dacapo_hd.prediction.function import PredictFunction
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.segmentation.base import Prediction
 
 MEMORY_BYTES = 2**31
+# a network that sees far may need larger blocks: with a shorter input nearly all of it would be context
+MOST_TIMES_COMPUTED = 8
 
 
 def predict(
@@ -25,7 +28,7 @@ def predict(
     roi: Roi,
     intensity_range: tuple[float, float],
     block_shape_vx: Sequence[int] | None = None,
-    memory_bytes: float = MEMORY_BYTES,
+    memory_bytes: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Predict an ROI (femtometres) of `source` into `target` (channel, z, y, x), uint8 or float32, block by block.
@@ -35,9 +38,10 @@ def predict(
     beyond the ROI; where the source ends it is reflected (repeatedly where it is shorter than the context).
 
     Blocks are as large as `memory_bytes` (of the network's feature maps) allow, unless `block_shape_vx` gives their
-    output; a network that is not block-independent gets the blocks it was trained with. `progress` is called with the
-    number of blocks done and of all. Raises UserError for volumes that do not fit each other and values that are not
-    finite; what reading and writing raise passes through.
+    output. Without either that is 2 GB, and more, up to half of the memory that there is, while each voxel would be
+    computed more than 8 times. A network that is not block-independent gets the blocks it was trained with. `progress`
+    is called with the number of blocks done and of all. Raises UserError for volumes that do not fit each other and
+    values that are not finite; what reading and writing raise passes through.
     """
     function = PredictFunction(predictor, source, target, intensity_range)
     function.check(roi)
@@ -55,10 +59,24 @@ def predict_in_memory(
     return Prediction(channels, target.data, grid.voxel_size_nm)
 
 
-def _block_shape(function: PredictFunction, roi: Roi, memory_bytes: float) -> Shape:
+def _block_shape(function: PredictFunction, roi: Roi, memory_bytes: float | None) -> Shape:
     predictor = function.predictor
     architecture = predictor.architecture
     if not architecture.block_independent:
         return predictor.output_shape_vx(architecture.input_shape_vx)
-    input_voxels = memory_bytes / predictor.bytes_per_input_voxel
-    return function.layout(roi).largest_block(predictor.input_shape_for, input_voxels)
+    layout = function.layout(roi)
+    most = memory_bytes or max(MEMORY_BYTES, _device_bytes(predictor) / 2)
+    allowed = memory_bytes or MEMORY_BYTES
+    while True:
+        shape = layout.largest_block(predictor.input_shape_for, allowed / predictor.bytes_per_input_voxel)
+        if allowed >= most or layout.times_computed(shape, predictor.input_shape_for) <= MOST_TIMES_COMPUTED:
+            return shape
+        allowed = min(2 * allowed, most)
+
+
+def _device_bytes(predictor: Predictor) -> int:
+    """Return the size of the memory that the network runs in; 0 if it is unknown."""
+    import torch
+
+    device = torch.device(predictor.device)
+    return torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else usable_bytes()

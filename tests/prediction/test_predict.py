@@ -1,5 +1,7 @@
 """Blockwise prediction against the network applied at once."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -204,6 +206,22 @@ def test_a_network_of_the_block_gets_the_input_of_its_training_for_a_shorter_blo
     windows = {first: predictor(image[None, :, first : first + 64]) for first in (2, 16, 29)}
     expected = np.concatenate([windows[2][:, :, :14], windows[16], windows[29][:, :, 3:]], axis=2)[..., :13]
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_blocks_that_would_be_nearly_all_context_may_take_more_memory(make_predictor, make_raw, monkeypatch):
+    predictor, raw = make_predictor(NETWORKS["same"]), make_raw((16, 40, 40))
+    voxels = []
+    predictor.network.register_forward_pre_hook(lambda module, inputs: voxels.append(inputs[0].numel()))
+    little = 16**3 * predictor.bytes_per_input_voxel
+    target = memory_target(raw.grid)
+    predict(predictor, raw, target, raw.grid.roi, RANGE, memory_bytes=little)
+    assert max(voxels) <= 16**3 and sum(voxels) > 8 * 16 * 40 * 40
+    voxels.clear()
+    monkeypatch.setattr(importlib.import_module("dacapo_hd.prediction.predict"), "MEMORY_BYTES", little)
+    more = memory_target(raw.grid)
+    predict(predictor, raw, more, raw.grid.roi, RANGE)
+    assert max(voxels) > 16**3 and sum(voxels) <= 8 * 16 * 40 * 40
+    np.testing.assert_allclose(more.data, target.data, atol=1e-5)
 
 
 def test_a_failing_read_or_write_stops_the_prediction(make_predictor, make_raw):
