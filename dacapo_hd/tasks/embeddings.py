@@ -83,9 +83,7 @@ class Embeddings(PerClassTask):
     def problems_with(
         self, architecture: Architecture, voxel_size_nm: Sequence[float], shape_vx: Sequence[int]
     ) -> list[str]:
-        mutex = (segmenter for segmenter in self.segmenters() if isinstance(segmenter, CosineMutexWatershed))
-        found = (segmenter.problem_with_sections(shape_vx[0]) for segmenter in mutex)
-        problems = [f"task.grid: {problem}" for problem in found if problem is not None]
+        problems = []
         if self.distance_axes == "yx" and shape_vx[0] > 1:
             problems += [
                 f"task.grid: {segmenter.label} joins {shape_vx[0]} sections, but with distance_axes: yx an object has "

@@ -202,15 +202,10 @@ def test_a_distance_that_is_negative_everywhere_is_pulled_back(block, as_batch):
     assert (raw.grad[(raw < 0) & (value > 0)] < 0).all()
 
 
-def test_the_grid_takes_the_similarity_of_the_loss_and_must_join_sections():
+def test_the_grid_takes_the_similarity_of_the_loss():
     assert {
         s.similarity for s in Embeddings(("mito",), similarity="signed").segmenters() if hasattr(s, "similarity")
     } == {"signed"}
-    flat = CosineMutexWatershed(((0, -1, 0), (0, 0, -1), (0, -4, 0)))
-    task = Embeddings(("mito",), grid=(AngularClustering(), flat))
-    assert task.problems_with(UNet(**SMALL), (8, 8, 8), (1, 24, 24)) == []
-    (problem,) = task.problems_with(UNet(**SMALL), (8, 8, 8), (5, 24, 24))
-    assert problem == f"task.grid: {flat.problem_with_sections(5)}"
 
 
 def test_the_default_grid_is_what_the_documentation_names():

@@ -9,7 +9,14 @@ import pytest
 from dacapo_hd.architectures import UNet
 from dacapo_hd.config import ConfigError, structure
 from dacapo_hd.geometry import Grid
-from dacapo_hd.segmentation import CosineMutexWatershed, MutexWatershed, Prediction, Segmentation, Segmenter
+from dacapo_hd.segmentation import (
+    AngularClustering,
+    CosineMutexWatershed,
+    MutexWatershed,
+    Prediction,
+    Segmentation,
+    Segmenter,
+)
 from dacapo_hd.segmentation.reading import misread
 from dacapo_hd.tasks import Affinities, Distance, Embeddings, HotDistance, LatentMasks, ObjectSize, OneHot, Task
 from dacapo_hd.tasks.base import OutputChannel
@@ -205,6 +212,11 @@ def test_what_the_task_says_itself_is_not_said_twice():
         "task: no offset leaves the section, but the volume has 6 sections, whose objects would fall apart; add an "
         "offset along z such as (-1,0,0)"
     ]
+
+
+def test_offsets_of_vectors_must_join_the_sections_of_what_is_segmented_but_not_of_training():
     cosine = CosineMutexWatershed(((0, -1, 0), (0, 0, -1), (0, -4, 0)))
-    (problem,) = problems_in(Embeddings(("mito",), grid=(cosine,)), volume(6, 30, 30))
-    assert problem.endswith(str(cosine.problem_with_sections(6)))
+    task = Embeddings(("mito",), grid=(AngularClustering(), cosine))
+    assert problems_in(task, volume(6, 30, 30)) == [f"task: {cosine.problem_with_sections(6)}"]
+    assert problems_in(task, volume(1, 30, 30)) == []
+    assert task.problems_with(NETWORK, (8.0, 8.0, 8.0), (6, 30, 30)) == []
