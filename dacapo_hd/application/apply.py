@@ -15,6 +15,7 @@ from dacapo_hd.application.choice import (
     open_source,
     require_readable,
     require_suitable,
+    warn_of_copies,
 )
 from dacapo_hd.application.decision import Decision
 from dacapo_hd.application.estimate import Estimate
@@ -137,6 +138,7 @@ def decide(manager: RunManager, run: Run, request: Request, memory_bytes: float)
     source = open_source(run, request.input, request.voxel_size_nm, trained)
     grid = parse_roi(request.roi, source.grid)
     require_suitable(segmenter, run, grid)
+    warn_of_copies(run, request.input, source.grid)
     if request.mask is not None:
         open_mask(request.mask, source)
     if request.flips:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ from dacapo_hd.tasks.scoring import problems_with_volume
 if TYPE_CHECKING:
     from dacapo_hd.manager import RunManager
     from dacapo_hd.run import Run
+
+logger = logging.getLogger(__name__)
 
 
 def choose(
@@ -84,6 +87,19 @@ def open_source(run: Run, source: str, voxel_size_nm: tuple[float, ...] | None, 
             f"{source}: {channels} channels, but the network of {run.name!r} takes {run.architecture.in_channels}"
         )
     return volume
+
+
+def warn_of_copies(run: Run, source: str, grid: Grid) -> None:
+    """Warn if all the sections around that the network sees would be copies of the only one."""
+    context = run.architecture.context_vx[0]
+    if grid.shape_vx[0] == 1 and context > 0:
+        logger.warning(
+            "%s: a single section, but the network of run %r sees %d more on either side, which are copies of it here; "
+            "expect less than in a volume",
+            source,
+            run.name,
+            context,
+        )
 
 
 def require_readable(segmenter: Segmenter, run: Run) -> Mapping[str, np.dtype[Any]]:

@@ -26,8 +26,8 @@ VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
 SMALL = "505MB"
 
 
-def make_store(folder, raw):
-    """Store the run `tiny` with checkpoints 1 and 2, of which the first is the better one."""
+def make_store(folder, raw, **architecture):
+    """Store the run `tiny` with checkpoints 1 and 2, of which the first is the better one; its network is flat."""
     config = {
         "name": "tiny",
         "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40},
@@ -38,6 +38,7 @@ def make_store(folder, raw):
             "num_fmaps": 4,
             "padding": "same",
             "downsample_factors": [[1, 2, 2]],
+            **architecture,
         },
         "datasplit": {"type": "Crops", "train": [{"name": "a", "raw": raw, "labels": []}]},
         "trainer": {"device": "cpu"},

@@ -386,6 +386,22 @@ def test_a_mask_elsewhere_is_refused(apply):
     assert not Path("out.zarr").exists()
 
 
+def test_a_single_section_is_warned_of_where_the_network_sees_others(made, apply, tmp_path, caplog):
+    make_raw("section.zarr", (1, 90, 110))
+    section = str(tmp_path / "section.zarr")
+    apply("flat.zarr", section)
+    assert caplog.messages == []
+    make_store("deep", str(made / "raw.zarr"), dims=3, input_shape_vx=[8, 48, 48])
+    manager = RunManager(FileStore("deep"))
+    manager.apply("tiny", str(made / "raw.zarr"), "volume.zarr", roi="3:4,:,:", progress=False)
+    assert caplog.messages == []
+    manager.apply("tiny", section, "deep.zarr", progress=False)
+    assert caplog.messages == [
+        f"{section}: a single section, but the network of run 'tiny' sees 6 more on either side, which are copies of "
+        "it here; expect less than in a volume"
+    ]
+
+
 def test_compute_may_be_a_file(apply, calm):
     Path("here.yaml").write_text("type: Local\nworkers: 3\n")
     apply(compute="here.yaml", workers=2)
