@@ -38,6 +38,14 @@ def checkpoint(iteration, digit="0"):
     return CheckpointRow(iteration, digit * 64, 123, "2026-01-01T00:00:00+00:00")
 
 
+def fill(store, name="run"):
+    """Store rows of all kinds, and weights."""
+    store.append_stats(name, [stat(1), stat(2)])
+    store.write_scores(name, [score(2, crop, run=name) for crop in "ab"])
+    store.add_checkpoint(name, checkpoint(2))
+    (store.checkpoint_folder(name) / "00000002.pt").write_bytes(b"weights")
+
+
 def by_text(rows):
     """Rows in an order of their own; an undefined value is not equal to itself, but its text is."""
     return sorted(map(repr, rows))

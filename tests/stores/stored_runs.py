@@ -69,3 +69,8 @@ def content(store, name="run"):
     rows = store.checkpoints(name)
     files = {row.iteration: checkpoint_file(folder, row.iteration).read_bytes() for row in rows}
     return store.run(name), store.stats(name), sorted(map(repr, store.scores(name))), rows, files
+
+
+def file(store, name):
+    """Return the path of a file of the run `run`."""
+    return store.folder / "run" / name
