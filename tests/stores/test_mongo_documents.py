@@ -3,28 +3,13 @@
 from __future__ import annotations
 
 import attrs
-import pymongo
 import pytest
 from store_rows import by_text, checkpoint, fill, record, score, stat
 
 from dacapo_hd.config import canonical_hash
 from dacapo_hd.errors import UserError
-from dacapo_hd.stores import RunRecord, open_store
+from dacapo_hd.stores import RunRecord
 from dacapo_hd.stores.base import DamageError
-
-
-@pytest.fixture
-def store(mongodb, tmp_path):
-    store = open_store(mongodb, tmp_path / "weights")
-    store.add_run(record())
-    return store
-
-
-@pytest.fixture
-def database(mongodb):
-    """The same database without the store."""
-    with pymongo.MongoClient(mongodb) as client:
-        yield client.get_default_database()
 
 
 def test_rows_of_no_run_are_named_with_what_removes_them(store, database):

@@ -8,28 +8,12 @@ import sys
 import textwrap
 import threading
 
-import pymongo
 import pytest
 from store_rows import by_text, fill, record, score, stat
 
 from dacapo_hd.errors import UserError
-from dacapo_hd.stores import open_store
 from dacapo_hd.stores.mongo_batches import Batches
 from dacapo_hd.stores.mongo_stats import ROWS_PER_DOCUMENT
-
-
-@pytest.fixture
-def store(mongodb, tmp_path):
-    store = open_store(mongodb, tmp_path / "weights")
-    store.add_run(record())
-    return store
-
-
-@pytest.fixture
-def database(mongodb):
-    """The same database without the store."""
-    with pymongo.MongoClient(mongodb) as client:
-        yield client.get_default_database()
 
 
 def kill_at(store, place, number, code):

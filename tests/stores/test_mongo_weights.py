@@ -11,13 +11,6 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.stores import open_store
 
 
-@pytest.fixture
-def store(mongodb, tmp_path):
-    store = open_store(mongodb, tmp_path / "weights")
-    store.add_run(record())
-    return store
-
-
 class TestWeights:
     def test_their_folder_is_recorded_at_first_and_used_from_anywhere(self, mongodb, tmp_path, monkeypatch):
         (tmp_path / "elsewhere").mkdir()
