@@ -1,10 +1,10 @@
-"""A store in MongoDB, unless a test has a store of its own."""
+"""Stores that several files of tests use: `store` is in MongoDB unless a file has its own."""
 
 import pymongo
 import pytest
 from store_rows import record
 
-from dacapo_hd.stores import open_store
+from dacapo_hd.stores import FileStore, open_store
 
 
 @pytest.fixture
@@ -20,3 +20,24 @@ def database(mongodb):
     """The same database without the store."""
     with pymongo.MongoClient(mongodb) as client:
         yield client.get_default_database()
+
+
+@pytest.fixture(params=["files to files", "files to mongodb", "mongodb to files"])
+def kinds(request):
+    return request.param.split(" to ")
+
+
+def make_store(kind, folder, request):
+    if kind == "files":
+        return FileStore(folder)
+    return open_store(request.getfixturevalue("mongodb"), folder)
+
+
+@pytest.fixture
+def source(kinds, tmp_path, request):
+    return make_store(kinds[0], tmp_path / "from", request)
+
+
+@pytest.fixture
+def target(kinds, tmp_path, request):
+    return make_store(kinds[1], tmp_path / "to", request)
