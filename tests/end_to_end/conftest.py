@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import yaml
+from kept_runs import Kept
 
 from dacapo_hd.cli import main
 from dacapo_hd.phantom.options import write_phantoms
@@ -107,3 +108,20 @@ def dacapo_hd(capsys, here):
         return stop.value.code, found.out, found.err
 
     return run
+
+
+@pytest.fixture(params=["files", "mongodb"])
+def kept(request, here):
+    """An empty store."""
+    if request.param == "files":
+        return Kept(here / "kept")
+    return Kept(request.getfixturevalue("mongodb"), here / "weights")
+
+
+@pytest.fixture
+def tiny(kept, trained_folder, dacapo_hd):
+    """A store that holds the trained run `tiny`."""
+    weights = ["--to-weights", kept.weights] if kept.weights else []
+    code, _, err = dacapo_hd("store", "copy", trained_folder, kept.address, *weights, "--quiet")
+    assert (code, err) == (0, "")
+    return kept
