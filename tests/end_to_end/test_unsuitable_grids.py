@@ -11,7 +11,7 @@ from dacapo_hd.stores import FileStore
 
 FLAT = {"type": "CosineMutexWatershed", "offsets_vx": [[0, 0, -1], [0, -1, 0], [0, 0, -4], [0, -4, 0]]}
 OF_FLAT = (
-    "task.grid: cosine_mutex_watershed(absolute cosine > 0.5, long range 0.1 of 2 offsets up to 4, distance > 0.1): no "
+    "task: cosine_mutex_watershed(absolute cosine > 0.5, long range 0.1 of 2 offsets up to 4, distance > 0.1): no "
     "offset to a neighbour leaves the section, but there are several, whose objects would fall apart; add one along z "
     "such as (-1,0,0) to offsets_vx, or give axes: yx"
 )
