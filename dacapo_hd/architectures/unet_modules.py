@@ -144,7 +144,10 @@ class UNetModule(nn.Module):
         for level in reversed(range(len(self.up))):
             upsampled = self._cropped(self.upsample[level](features), level)
             skip = centre_crop(skips.pop(), upsampled.shape[2:])
-            features = self.up[level](torch.cat([skip, upsampled], dim=1))
+            features = torch.cat([skip, upsampled], dim=1)
+            # both are in `features` now: in inference they would be two of the five tensors that memory must hold here
+            del skip, upsampled
+            features = self.up[level](features)
             outputs.insert(0, features)
         return outputs
 

@@ -1,5 +1,6 @@
 """Parameters and memory, without running the network."""
 
+import attrs
 import pytest
 import torch
 
@@ -39,7 +40,19 @@ def test_memory_of_a_training_step_is_counted_by_hand():
     largest = 4 * fine * (4 + 2)
     assert memory_estimate_bytes(TINY, 1) == 16 * parameter_count(TINY) + kept + largest
     assert memory_estimate_bytes(TINY, 3) == 16 * parameter_count(TINY) + 3 * (kept + largest)
-    assert bytes_per_input_voxel(TINY) == pytest.approx(1.5 * kept / fine)
+
+
+def test_memory_of_inference_is_counted_by_hand():
+    fine, coarse = 8**3, 4**3
+    # when it is concatenated: image; encoder (2) and upsampled (2); concatenated (4); bottom (4)
+    most = 4 * (fine * (1 + 2 + 2 + 4) + coarse * 4)
+    assert bytes_per_input_voxel(TINY) == pytest.approx(1.5 * most / fine)
+    # what a normalization keeps for the backward pass takes no memory in inference
+    assert bytes_per_input_voxel(attrs.evolve(TINY, normalization="batch")) == bytes_per_input_voxel(TINY)
+    # in the second of two convolutions: image (4), concatenated (4), what goes in (2) and comes out (2)
+    twice = attrs.evolve(TINY, in_channels=4, kernel_sizes_up=(((3, 3, 3),) * 2,))
+    most = 4 * (fine * (4 + 4 + 2 + 2) + coarse * 4)
+    assert bytes_per_input_voxel(twice) == pytest.approx(1.5 * most / fine)
 
 
 def test_network_names_the_predictions_of_its_head():
