@@ -38,7 +38,7 @@ def bytes_per_input_voxel(architecture: Architecture, task: MakesHead | None = N
     """Estimate the memory of inference per input voxel, a little generously.
 
     = 1.5 times the most that tensors take at the same time (counted on a forward pass without data); measured on a CPU:
-    1.0 to 1.25 times, for what convolutions and normalizations need beside.
+    1.0 to 1.3 times, for what convolutions and normalizations need beside, and some 50 MB whatever the input.
     """
     model, shape = _on_meta(architecture, task).eval(), architecture.input_shape_vx
     with torch.inference_mode(), _Alive() as alive:
