@@ -1,25 +1,17 @@
-"""Stores that several files of tests use: `store` is in MongoDB unless a file has its own."""
+"""Stores that several files of tests use: `store` is in a folder."""
 
-import pymongo
 import pytest
-from store_rows import record
+from stored_runs import record
 
 from dacapo_hd.stores import FileStore, open_store
 
 
 @pytest.fixture
-def store(mongodb, tmp_path):
+def store(tmp_path):
     """A store with one run."""
-    store = open_store(mongodb, tmp_path / "weights")
+    store = FileStore(tmp_path / "runs")
     store.add_run(record())
     return store
-
-
-@pytest.fixture
-def database(mongodb):
-    """The same database without the store."""
-    with pymongo.MongoClient(mongodb) as client:
-        yield client.get_default_database()
 
 
 @pytest.fixture(params=["files to files", "files to mongodb", "mongodb to files"])

@@ -13,14 +13,6 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.stores import FileStore, writing
 
 
-@pytest.fixture
-def store(tmp_path):
-    """A store with one run."""
-    store = FileStore(tmp_path / "runs")
-    store.add_run(record())
-    return store
-
-
 class TestFailures:
     def test_a_folder_that_cannot_be_made_is_an_error_with_the_way_out(self, tmp_path):
         (tmp_path / "file").write_text("in the way")

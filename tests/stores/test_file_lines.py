@@ -8,9 +8,9 @@ import attrs
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored_runs import add_run, file, record, stats
+from stored_runs import add_run, file, stats
 
-from dacapo_hd.stores import CheckpointRow, FileStore, ScoreRow, StatRow
+from dacapo_hd.stores import CheckpointRow, ScoreRow, StatRow
 from dacapo_hd.stores.base import DamageError
 from dacapo_hd.stores.jsonl import encode, read_rows, truncated
 
@@ -21,14 +21,6 @@ def score(iteration=10, crop="a", value=0.5, score="dice"):
 
 def checkpoint(iteration):
     return CheckpointRow(iteration, "0" * 64, 123, "2026-01-01T00:00:00+00:00")
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A store with one run."""
-    store = FileStore(tmp_path / "runs")
-    store.add_run(record())
-    return store
 
 
 class TestLines:

@@ -8,16 +8,7 @@ import yaml
 from stored_runs import file, record
 
 from dacapo_hd.errors import UserError
-from dacapo_hd.stores import FileStore
 from dacapo_hd.stores.base import DamageError
-
-
-@pytest.fixture
-def store(tmp_path):
-    """A store with one run."""
-    store = FileStore(tmp_path / "runs")
-    store.add_run(record())
-    return store
 
 
 class TestRecord:
