@@ -145,7 +145,7 @@ class UNetModule(nn.Module):
             upsampled = self._cropped(self.upsample[level](features), level)
             skip = centre_crop(skips.pop(), upsampled.shape[2:])
             features = torch.cat([skip, upsampled], dim=1)
-            # both are in `features` now: in inference they would be two of the five tensors that memory must hold here
+            # `features` holds a copy of both, beside which inference would have to hold them through the convolutions
             del skip, upsampled
             features = self.up[level](features)
             outputs.insert(0, features)
