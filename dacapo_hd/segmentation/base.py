@@ -112,6 +112,8 @@ class InstanceSegmenter(Segmenter):
     """
 
     united_by: ClassVar[UnitedBy] = "overlap"
+    # what `pieces` holds per voxel for each channel of the prediction, where it needs all of them at once
+    bytes_per_channel: ClassVar[int] = 0
     connectivity: int = 6
     halo_vx: int = 0
     min_size_vx: int = 0

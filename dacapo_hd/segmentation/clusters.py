@@ -39,6 +39,7 @@ class EmbeddingSegmenter(InstanceSegmenter):
     """
 
     readable: ClassVar[tuple[tuple[str, ...], ...]] = (("distance", "embedding"),)
+    bytes_per_channel: ClassVar[int] = 12
 
     threshold: float = attrs.field(default=0.1, validator=below_one, kw_only=True)
     axes: Axes = attrs.field(default="zyx", validator=one_of(*get_args(Axes)), kw_only=True, metadata=ADDED_LATER)

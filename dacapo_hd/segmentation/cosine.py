@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, ClassVar, Literal, cast, get_args
 
 import attrs
 import numpy as np
@@ -51,6 +51,8 @@ class CosineMutexWatershed(EmbeddingSegmenter):
     |affinity - cut| (Wolf et al. 2018). Of the longer edges the share `long_range_fraction` is used, drawn by a hash of
     their position. Edges that leave the foreground do not count.
     """
+
+    bytes_per_channel: ClassVar[int] = 20
 
     offsets_vx: tuple[OffsetVx, ...] = attrs.field(default=cast("tuple[OffsetVx, ...]", NEIGHBOURS_16))
     cut: float = attrs.field(default=0.5, validator=below_one)

@@ -27,6 +27,7 @@ class AffinitySegmenter(InstanceSegmenter):
     """
 
     united_by: ClassVar[UnitedBy] = "overlap"
+    bytes_per_channel: ClassVar[int] = 24
     readable: ClassVar[tuple[tuple[str, ...], ...]] = tuple((kind,) for kind in KINDS)
 
     quantity: str = attrs.field(default="affinity", validator=one_of(*KINDS))

@@ -207,10 +207,11 @@ def _largest(
 ) -> tuple[int, ...]:
     method = "pointwise"
     halo: tuple[int, ...] = (0, 0, 0)
+    per_channel = BLOCKS_IN_FLIGHT * source.volume.dtype.itemsize
     if isinstance(segmenter, InstanceSegmenter):
         method, halo = segmenter.united_by, halo_of(segmenter, source.grid, (2, 2, 2))
-    stored = BLOCKS_IN_FLIGHT * len(source.channels) * source.volume.dtype.itemsize
-    voxels = memory_bytes / (stored + BYTES_PER_VOXEL[method])
+        per_channel += segmenter.bytes_per_channel
+    voxels = memory_bytes / (per_channel * len(source.channels) + BYTES_PER_VOXEL[method])
     return largest_blocks(source.grid.shape_vx, chunk_shape_vx, halo, voxels)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import attrs
 import numpy as np
 import pytest
@@ -29,6 +31,22 @@ def stored(seed: int) -> tuple[MemoryVolume, np.ndarray]:
 
 def large(labels: np.ndarray) -> np.ndarray:
     return np.where(np.bincount(labels.ravel())[labels] >= 30, labels, 0)
+
+
+@pytest.mark.parametrize("per_channel", [12, 20])
+def test_blocks_leave_room_for_what_vectors_need(per_channel, tmp_path):
+    kind = {12: AngularClustering, 20: CosineMutexWatershed}[per_channel]
+    volume, _ = stored(0)
+    memory, chunk = 250_000, (1, 8, 8)
+    options = {"chunk_shape_vx": chunk, "memory_bytes": memory}
+    segment_volume(volume, kind(halo_vx=12), tmp_path / "out", tmp_path / "record", **options)
+    length = json.loads((tmp_path / "record" / "settings.json").read_text())["blocks"]["length"]
+    # 7 channels in bytes, of three blocks; what all segmenters need
+    each = 7 * (3 + per_channel) + 60
+    taken = [side + 2 * 12 for side in length[1:]]
+    assert np.prod(taken) * each <= memory
+    # a chunk more would be too much
+    assert (taken[0] + 8) * taken[1] * each > memory or taken[0] * (taken[1] + 8) * each > memory
 
 
 @pytest.mark.parametrize("seed", range(3))
