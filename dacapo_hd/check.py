@@ -13,7 +13,9 @@ from dacapo_hd.arrays import Volume
 from dacapo_hd.datasplits.base import PARTS
 from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
-from dacapo_hd.errors import UserError
+from dacapo_hd.datasplits.intensity import Statistics
+from dacapo_hd.datasplits.places import shared_voxels
+from dacapo_hd.errors import UserError, said_once
 from dacapo_hd.evaluation.scores import score_named
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.inference import SCORED, open_scored
@@ -24,6 +26,9 @@ from dacapo_hd.sampling.recipe import Recipe, untaught
 from dacapo_hd.training.device import choose_device
 
 SHOWN_CROPS = 50
+# of the intensities where labels are: a share that is clipped, a part of the range that they span
+MOSTLY = 0.5
+LITTLE_CONTRAST = 0.02
 
 
 @attrs.define
@@ -33,6 +38,7 @@ class CheckReport:
     problems: list[str] = attrs.field(factory=list)
     warnings: list[str] = attrs.field(factory=list)
     crops: dict[str, list[CropFingerprint]] = attrs.field(factory=dict)
+    arrays: dict[str, list[str]] = attrs.field(factory=dict)
 
 
 def check_runs(runs: Sequence[Run]) -> None:
@@ -53,6 +59,7 @@ def check_run(run: Run) -> CheckReport:
         choose_device(run.trainer.device)
     except UserError as error:
         report.problems += error.problems
+    opened_parts: dict[str, Sequence[OpenCrop]] = {}
     for part in PARTS:
         try:
             scored = part in SCORED
@@ -60,20 +67,47 @@ def check_run(run: Run) -> CheckReport:
         except UserError as error:
             report.problems += [problem for problem in error.problems if problem not in report.problems]
             continue
-        seen: dict[Volume, tuple[tuple[float, ...], int]] = {}
-        report.crops[part] = [_fingerprint(crop, report, seen) for crop in opened]
+        opened_parts[part] = opened
+        seen: dict[Volume, Statistics] = {}
+        try:
+            report.crops[part] = [_fingerprint(crop, report, seen) for crop in opened]
+        except UserError as error:
+            # an array that opens may be damaged further inside
+            report.problems += error.problems
+            continue
+        report.arrays[part] = _array_lines(opened, report.crops[part])
+        report.warnings += said_once((f"crop {crop.name!r}", warning) for crop in opened for warning in crop.warnings)
         _check_part(run, part, opened, report)
+    for part in ("validate", "test"):
+        report.warnings += shared_voxels(opened_parts.get("train", ()), opened_parts.get(part, ()), part)
     return report
 
 
-def _fingerprint(
-    crop: OpenCrop, report: CheckReport, seen: dict[Volume, tuple[tuple[float, ...], int]]
-) -> CropFingerprint:
-    found = fingerprint(crop, seen=seen)
-    if found.nonfinite_count:
-        report.problems.append(
-            f"crop {crop.name!r}: {found.nonfinite_count} voxels of raw are NaN or infinite; replace them by numbers"
+def _array_lines(crops: Sequence[OpenCrop], found: Sequence[CropFingerprint]) -> list[str]:
+    """Say how each array was understood, and what becomes of the intensities of raw."""
+    lines: dict[str, None] = {}
+    for crop, one in list(zip(crops, found, strict=True))[:SHOWN_CROPS]:
+        low, high, limit = one.intensity_range
+        deviations = "" if limit == 1 else f" (z-scores, clipped at {limit:g})"
+        raw, *others = crop.notes
+        line = (
+            f"{raw}; intensities {low:.4g} to {high:.4g} become -1 to 1{deviations}: "
+            f"{one.intensities.share_beyond(one.intensity_range):.1%} are clipped, the 1st to 99th percentiles span "
+            f"{one.intensities.span_within(one.intensity_range):.0%} of what is left"
         )
+        lines |= dict.fromkeys((line, *others))
+    return list(lines)
+
+
+def _fingerprint(crop: OpenCrop, report: CheckReport, seen: dict[Volume, Statistics]) -> CropFingerprint:
+    found = fingerprint(crop, seen=seen)
+    count = found.intensities.nonfinite_count
+    if count:
+        report.problems.append(
+            f"crop {crop.name!r}: {count} voxels of raw are NaN or infinite; replace them by numbers"
+        )
+    else:
+        _check_intensities(crop, found, report)
     if found.contradiction_count:
         share = found.contradiction_count / math.prod(found.label_shape_vx)
         report.warnings.append(
@@ -81,6 +115,37 @@ def _fingerprint(
             f"({share:.2%}), for example two classes present that exclude each other; there present wins over absent"
         )
     return found
+
+
+def _check_intensities(crop: OpenCrop, found: CropFingerprint, report: CheckReport) -> None:
+    """Look for raw that shows nothing, as a whole, where labels are, or once it is clipped."""
+    raw, chosen, part = f"crop {crop.name!r}: raw {crop.raw.path!r}", found.intensity_range, found.annotated
+    low, _, high = part.percentiles
+    clipped, span = part.share_beyond(chosen), part.span_within(chosen)
+    limits = f"{chosen.low:.4g} to {chosen.high:.4g}"
+    if part.least == part.greatest:
+        where = (
+            "everywhere" if found.intensities.least == found.intensities.greatest else "everywhere in the labelled box"
+        )
+        report.problems.append(
+            f"{raw}: is {part.least:g} {where}, so that there is nothing to see; correct its path, or fetch or write "
+            "the chunks that are missing"
+        )
+    elif low < high and span == 0:
+        report.problems.append(
+            f"{raw}: {clipped:.0%} of its intensities lie outside of {limits} and become one value; set "
+            f"`datasplit.intensity_range: [{low:g}, {high:g}]` (its 1st and 99th percentiles), or `percentile`"
+        )
+    elif clipped > MOSTLY:
+        report.warnings.append(
+            f"{raw}: {clipped:.0%} of its intensities lie outside of {limits} and are clipped; set "
+            f"`datasplit.intensity_range: [{low:g}, {high:g}]` (its 1st and 99th percentiles), or `percentile`"
+        )
+    elif span < LITTLE_CONTRAST:
+        report.warnings.append(
+            f"{raw}: is nearly constant: its 1st and 99th percentiles, {low:g} and {high:g}, span {span:.1%} of "
+            f"{limits}; set `datasplit.intensity_range: percentile`, or correct its path"
+        )
 
 
 def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckReport) -> None:
@@ -130,10 +195,7 @@ def _check_presence(run: Run, report: CheckReport) -> None:
     for class_name in run.task.classes:
         found = [crop.fractions[class_name] for crop in report.crops["train"]]
         if found and all(share.present == 0 for share in found) and any(share.absent > 0 for share in found):
-            report.warnings.append(
-                f"datasplit.train: {class_name!r} is present in no crop; if its masks hold 0 and 255, note that 255 "
-                "means unknown in uint8 arrays unless `unknown:` says otherwise"
-            )
+            report.warnings.append(f"datasplit.train: {class_name!r} is present in no crop")
 
 
 def _print(run: Run, report: CheckReport) -> None:
@@ -142,6 +204,8 @@ def _print(run: Run, report: CheckReport) -> None:
     for part, crops in report.crops.items():
         if crops:
             out.print(_crop_table(part, crops))
+            for line in report.arrays[part]:
+                out.print(line, highlight=False, soft_wrap=True, markup=False)
     shape = run.architecture.input_shape_vx
     output = run.architecture.output_shape_vx(shape)
     memory = memory_estimate_bytes(run.architecture, run.trainer.batch_size, run.task)
@@ -161,9 +225,10 @@ def _print(run: Run, report: CheckReport) -> None:
         soft_wrap=True,
     )
     for warning in report.warnings:
-        out.print(f"warning: {warning}", highlight=False, soft_wrap=True, style="yellow")
+        out.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False, style="yellow")
     if not report.problems:
-        out.print("no problems found", style="green")
+        found = "no problems found" if not report.warnings else "no errors found; see the warnings above"
+        out.print(found, style="green" if not report.warnings else "yellow")
 
 
 def _crop_table(part: str, crops: Sequence[CropFingerprint]) -> Table:
@@ -179,7 +244,7 @@ def _crop_table(part: str, crops: Sequence[CropFingerprint]) -> Table:
                     crop.name,
                     format_shape(crop.shape_vx),
                     ", ".join(f"{size:g}" for size in crop.voxel_size_nm),
-                    " / ".join(f"{value:.4g}" for value in crop.percentiles),
+                    " / ".join(f"{value:.4g}" for value in crop.intensities.percentiles),
                 )
                 if first
                 else ("", "", "", "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays import (
+    ArgumentRef,
     ArrayRef,
     Downsampling,
     Volume,
@@ -49,7 +51,9 @@ def convert(
     output: str | Path,
     *,
     dataset: str | None = None,
-    voxel_size_nm: tuple[float, ...] | None = None,
+    axes: str | None = None,
+    voxel_size_nm: tuple[float, ...] | str | None = None,
+    assumed_voxel_size_nm: tuple[float, ...] | str | None = None,
     offset_nm: tuple[float, ...] | None = None,
     labels: bool | None = None,
     chunk_shape_vx: Sequence[int] = CHUNK_VX,
@@ -62,20 +66,22 @@ def convert(
 ) -> Path:
     """Write an OME-Zarr group with all its levels at `output` and return its path.
 
-    `dataset` is the part of `source` to convert, where that is a file or group. `voxel_size_nm` and `offset_nm` replace
-    what the source says. Coarser levels are the mode of `labels`, else the mean; integers of 32 and 64 bits may be
-    either, so that it must be said. `memory_bytes` is for each worker. Until all is done, a hidden folder beside the
-    output holds what is done: the same call finishes what an interrupted one has begun. Raises UserError for sources
-    that cannot be opened, sections that differ, and an output that exists (unless `overwrite`).
+    `dataset` is the part of `source` to convert, where that is a file or group. `axes`, `voxel_size_nm`,
+    `assumed_voxel_size_nm` and `offset_nm` say what the source does not, as in ArrayRef. Coarser levels are the mode of
+    `labels`, else the mean; integers of 32 and 64 bits may be either, so that it must be said. `memory_bytes` is for
+    each worker. Until all is done, a hidden folder beside the output holds what is done: the same call finishes what an
+    interrupted one has begun. Raises UserError for sources that cannot be opened, sections that differ, and an output
+    that exists (unless `overwrite`).
     """
     path = source if dataset is None else f"{source.rstrip('/')}/{dataset.strip('/')}"
-    opened = ArrayRef(path, voxel_size_nm=voxel_size_nm, offset_nm=offset_nm).open()
+    opened = ArgumentRef(path, voxel_size_nm, offset_nm, axes=axes, assumed_voxel_size_nm=assumed_voxel_size_nm).open()
     check_sections(opened)
     downsampling = _downsampling(opened, labels)
     folder = local_folder(output).absolute()
     _keep_source(opened, folder)
     settings = {
         "source": opened.path,
+        "axes": axes,
         "voxel_size_fm": list(opened.grid.voxel_size),
         "offset_fm": list(opened.grid.offset),
         "shape": list(opened.shape),
@@ -90,6 +96,8 @@ def convert(
             _create(opened, folder, downsampling, chunk_shape_vx, shard_shape_vx, zarr_format)
             begun.note_created()
         target = open_volume(folder)
+        if progress:
+            print(opened.described(), file=sys.stderr)
         block, staged = plan(opened, target, memory_bytes)
         work = Copy(opened, target, settings, str(begun.record) if staged else None)
         grid = BlockGrid.over(target.grid.shape_vx, block, chunk=target.chunk_shape_vx)

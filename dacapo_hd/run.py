@@ -58,4 +58,4 @@ def load_run(path: str | Path, overrides: Sequence[str] = ()) -> Run:
     data = load_data(path)
     if isinstance(data, Mapping):
         data = {"name": Path(path).stem, **data}
-    return structure(data, Run, str(path), overrides, check_environment=True)
+    return structure(data, Run, str(path), overrides, from_file=True)

@@ -13,7 +13,7 @@ import torch
 
 from dacapo_hd.architectures.network import Network
 from dacapo_hd.datasplits.crop import OpenCrop
-from dacapo_hd.errors import UserError
+from dacapo_hd.errors import UserError, said_once
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.inference import open_scored, score_network
 from dacapo_hd.run import Run
@@ -65,17 +65,25 @@ class TrainingSession:
         begun = run.name in store.names() and Checkpoints(store, run.name).iterations()
         beginning = None if begun else find_beginning(run, store)
         validate, test = open_scored(run, "validate"), open_scored(run, "test")
+        for warning in said_once(
+            (f"crop {crop.name!r}", text) for crop in (*train, *validate, *test) for text in crop.warnings
+        ):
+            logger.warning("%s", warning)
         return cls(run, store, recipe, train, validate, test, device, beginning)
 
     @property
     def trained_on(self) -> dict[str, Any]:
         """What `apply` must know of the data."""
         crop = self.train_crops[0]
-        return {
+        found: dict[str, Any] = {
             "voxel_size_nm": list(crop.raw_grid.voxel_size_nm),
-            "intensity_range": list(crop.intensity_range),
+            "intensity_range": crop.intensity_range.to_list(),
             "dtype": str(crop.raw.dtype),
         }
+        if self.run.datasplit.depends_on_volume:
+            crops = (*self.train_crops, *self.validate_crops, *self.test_crops)
+            found["intensity_ranges"] = {crop.name: crop.intensity_range.to_list() for crop in crops}
+        return found
 
     def train(self, progress: bool, lease: Lease, signals: Signals, tensorboard: Path | None = None) -> None:
         """Train to the end, from the newest sound checkpoint if there is one, while `lease` holds the run.

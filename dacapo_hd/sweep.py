@@ -82,7 +82,7 @@ def load_sweep(path: str | Path, overrides: Sequence[str] = ()) -> tuple[Run, ..
         changes = [change for override in parse_overrides(overrides) for change in _for_every_entry(override, data)]
     with reported(source, changes):
         data, labels = _without_labels(reduce(applied, changes, data))
-        sweep: Sweep = Structurer(source, check_environment=True).structure(data, Sweep)
+        sweep: Sweep = Structurer(source, from_file=True).structure(data, Sweep)
     with reported(source):
         return _expanded(sweep, labels)
 
@@ -102,9 +102,10 @@ def _expanded(sweep: Sweep, labels: Mapping[str, Sequence[str | None]]) -> tuple
 
 def _named_entries(axis: str, parts: Sequence[Any], labels: Sequence[str | None]) -> dict[str, Any]:
     """Give each part its name; of equal parts only the first counts."""
-    different: dict[str, tuple[Any, str | None]] = {}
+    different: dict[tuple[str, str], tuple[Any, str | None]] = {}
     for part, label in zip(parts, labels, strict=True):
-        different.setdefault(canonical_hash(part), (part, label))
+        # the same relative paths in two folders are other data
+        different.setdefault((canonical_hash(part), repr(part)), (part, label))
     kept = [part for part, _ in different.values()]
     # a start has no type; its run says what it is
     given = [label or getattr(part, "run", "").replace("{seed}", "") or None for part, label in different.values()]

@@ -1,6 +1,7 @@
 """Every run and study file of `experiments/` loads; scripts make the data that some of them need, and tables."""
 
 import runpy
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,9 +59,12 @@ def import_nuclei(folder: Path, *options: str) -> subprocess.CompletedProcess[st
 def test_it_loads(file, monkeypatch, tmp_path, slices):
     monkeypatch.setenv("DACAPO_HD_DATA", "/somewhere")
     monkeypatch.setenv("HIPPOCAMPUS_SLICES", str(slices))
-    monkeypatch.chdir(tmp_path)
-    # the demo makes its data, the scheme among them, before it loads its sweep
-    write_scheme(tmp_path / "demo" / "data.zarr")
+    monkeypatch.setenv("DSB2018_NUCLEI", str(tmp_path / "dsb2018.zarr"))
+    if file.parent.name == "demo":
+        # the demo makes its data, the scheme among them, in the project's folder before it loads its sweep
+        shutil.copytree(EXPERIMENTS, tmp_path / "experiments")
+        file = tmp_path / "experiments" / "demo" / file.name
+        write_scheme(tmp_path / "demo" / "data.zarr")
     if "embeddings" in file.stem:
         assert import_nuclei(tmp_path, "--validate", "2").returncode == 0
     runs = load_runs(file)
@@ -98,7 +102,7 @@ def test_nuclei_are_split_and_stretched(tmp_path, monkeypatch):
     from dacapo_hd.config import load
     from dacapo_hd.datasplits import Datasplit
 
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DSB2018_NUCLEI", str(tmp_path / "dsb2018.zarr"))
     made = import_nuclei(tmp_path, "--validate", "3")
     assert made.stdout == "train: 8 images, 16 nuclei\nvalidate: 3 images, 6 nuclei\ntest: 2 images, 4 nuclei\n"
     split = load(EXPERIMENTS / "datasplits" / "dsb2018.yaml", Datasplit)

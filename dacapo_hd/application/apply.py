@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import attrs
 from dacapo_hd.application.choice import (
     choose,
     choose_compute,
+    choose_range,
     open_mask,
     open_source,
     require_readable,
@@ -22,10 +24,11 @@ from dacapo_hd.application.estimate import Estimate
 from dacapo_hd.application.network import RunNetwork
 from dacapo_hd.application.output import Output
 from dacapo_hd.application.roi import parse_bytes, parse_roi
-from dacapo_hd.arrays import ArrayRef, Volume, create_volume, fill_pyramid, local_folder, open_volume
+from dacapo_hd.arrays import ArgumentRef, ArrayRef, Volume, create_volume, fill_pyramid, local_folder, open_volume
 from dacapo_hd.arrays.levels import level_grids
 from dacapo_hd.arrays.pyramid import BLOCK_BYTES
 from dacapo_hd.blockwise import Compute, run_blocks
+from dacapo_hd.datasplits.intensity import trained_intensities
 from dacapo_hd.prediction.flips import require_undirected
 from dacapo_hd.prediction.inside import InsideMask
 from dacapo_hd.prediction.plan import BASE_BYTES, CHUNK_VX, Plan
@@ -53,7 +56,10 @@ def apply_run(
     iteration: str | int = "best",
     parameters: str | None = None,
     score: str | None = None,
-    voxel_size_nm: tuple[float, ...] | None = None,
+    axes: str | None = None,
+    voxel_size_nm: tuple[float, ...] | str | None = None,
+    assumed_voxel_size_nm: tuple[float, ...] | str | None = None,
+    intensity_range: tuple[float, float] | None = None,
     mask: str | None = None,
     flips: bool = False,
     skip_empty: bool = False,
@@ -69,10 +75,11 @@ def apply_run(
     """Write `OUTPUT/prediction` (uint8) and `OUTPUT/segmentation/CLASS` as pyramids; returns the paths of these.
 
     `roi` is `z:z,y:y,x:x` in voxels of the source, or in nm with `nm` at the end. `parameters` is a segmenter in YAML,
-    by default the best one of the chosen iteration. Only where `mask` is not 0 anything is predicted; `flips` averages
-    over mirrored copies, `skip_empty` leaves out blocks of constant raw data. `memory` is for each worker; `compute` is
-    a `Compute` in YAML or a YAML file. `dry_run` prints what would be done. Raises UserError for anything that does not
-    fit, and BlocksFailedError when blocks failed.
+    by default the best one of the chosen iteration. `axes`, `voxel_size_nm` and `assumed_voxel_size_nm` say what the
+    source does not, as in ArrayRef; `intensity_range` replaces the run's. Only where `mask` is not 0 anything is
+    predicted; `flips` averages over mirrored copies, `skip_empty` leaves out blocks of constant raw data. `memory` is
+    for each worker; `compute` is a `Compute` in YAML or a YAML file. `dry_run` prints what would be done. Raises
+    UserError for anything that does not fit, and BlocksFailedError when blocks failed.
     """
     run = manager.load(name)
     request = Request(
@@ -83,7 +90,10 @@ def apply_run(
         iteration=str(iteration),
         parameters=parameters,
         score=score,
+        axes=axes,
         voxel_size_nm=voxel_size_nm,
+        assumed_voxel_size_nm=assumed_voxel_size_nm,
+        intensity_range=intensity_range,
         mask=mask,
         flips=flips,
         skip_empty=skip_empty,
@@ -95,6 +105,8 @@ def apply_run(
     begins = decided is None
     decision = decide(manager, run, request, memory_bytes) if decided is None else Decision.from_dict(decided)
     application = Application(run, request, decision, place, where, device, progress)
+    if progress or dry_run:
+        print(*application.understood(), sep="\n", file=sys.stdout if dry_run else sys.stderr)
     if dry_run:
         estimate = application.estimate()
         print(*estimate.lines(), sep="\n")
@@ -119,7 +131,10 @@ class Request:
     iteration: str
     parameters: str | None
     score: str | None
-    voxel_size_nm: tuple[float, ...] | None
+    axes: str | None
+    voxel_size_nm: tuple[float, ...] | str | None
+    assumed_voxel_size_nm: tuple[float, ...] | str | None
+    intensity_range: tuple[float, float] | None
     mask: str | None
     flips: bool
     skip_empty: bool
@@ -127,15 +142,22 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        size = None if self.voxel_size_nm is None else list(self.voxel_size_nm)
-        return {**attrs.asdict(self), "voxel_size_nm": size}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in attrs.asdict(self).items()}
+
+    @property
+    def source(self) -> ArgumentRef:
+        """The volume that the command names."""
+        return ArgumentRef(
+            self.input, self.voxel_size_nm, axes=self.axes, assumed_voxel_size_nm=self.assumed_voxel_size_nm
+        )
 
 
 def decide(manager: RunManager, run: Run, request: Request, memory_bytes: float) -> Decision:
     """Find everything that does not fit before anything is written; raises UserError."""
     iteration, segmenter = choose(manager, run, request.iteration, request.parameters, request.score)
     trained = Checkpoints(manager.store, run.name).load(iteration)["data"]
-    source = open_source(run, request.input, request.voxel_size_nm, trained)
+    source = open_source(run, request.source, trained, request.intensity_range)
+    trained = {**trained, "intensity_range": choose_range(run, source, trained, request.intensity_range).to_list()}
     grid = parse_roi(request.roi, source.grid)
     require_suitable(segmenter, run, grid)
     warn_of_copies(run, request.input, source.grid)
@@ -164,6 +186,16 @@ class Application:
         self.place.begin(self.request.to_dict(), self.decision.to_dict())
         self._network().write(Checkpoints(manager.store, self.run.name).load(self.decision.iteration)["network"])
 
+    def understood(self) -> list[str]:
+        """Say in one line each how the arrays are read, and with which intensities."""
+        low, high, limit = trained_intensities(self.decision.trained)
+        deviations = "" if limit == 1 else f" (z-scores, clipped at {limit:g})"
+        mask = self._mask()
+        return [
+            f"input {self._source().described()}; intensities {low:.4g} to {high:.4g} become -1 to 1{deviations}",
+            *([] if mask is None else [f"mask {mask.described()}"]),
+        ]
+
     def estimate(self) -> Estimate:
         """Return the size of what is to be done."""
         segmenter = self.decision.segmenter
@@ -190,7 +222,7 @@ class Application:
         return self.decision.memory_bytes - BASE_BYTES
 
     def _predict(self, prediction: Volume) -> None:
-        request, low_high = self.request, tuple(self.decision.trained["intensity_range"])
+        request, low_high = self.request, trained_intensities(self.decision.trained)
         source, mask = self._source(), self._mask()
         options = (request.flips, request.skip_empty, mask, self._plan().cache_bytes(self.decision.blocks))
         work = PredictWork(self._network(), source, prediction, low_high, *options)
@@ -238,7 +270,8 @@ class Application:
         return RunNetwork.of(self.run, self.decision.iteration, self.place.hidden / "network.pt", self.device)
 
     def _source(self) -> Volume:
-        return open_source(self.run, self.request.input, self.request.voxel_size_nm, self.decision.trained)
+        request = self.request
+        return open_source(self.run, request.source, self.decision.trained, request.intensity_range)
 
     def _mask(self) -> Volume | None:
         return None if self.request.mask is None else open_mask(self.request.mask, self._source())

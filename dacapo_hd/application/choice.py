@@ -6,15 +6,17 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 import numpy as np
 import yaml
 
 from dacapo_hd.arrays import ArrayRef, Volume
+from dacapo_hd.arrays.naming import IN_MASK, Advice
 from dacapo_hd.blockwise import Compute, Local
 from dacapo_hd.config import load, structure
+from dacapo_hd.datasplits.intensity import IntensityRange, trained_intensities
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.geometry import Grid, format_nm
@@ -67,19 +69,24 @@ def _parse_segmenter(text: str) -> Segmenter:
     return structure(data, Segmenter, source="--parameters")
 
 
-def open_source(run: Run, source: str, voxel_size_nm: tuple[float, ...] | None, trained: Mapping[str, Any]) -> Volume:
-    trained_nm = tuple(trained["voxel_size_nm"])
-    volume = ArrayRef(path=source, voxel_size_nm=voxel_size_nm).open(wanted_voxel_size_nm=trained_nm)
+def open_source(
+    run: Run, ref: ArrayRef, trained: Mapping[str, Any], intensity_range: tuple[float, float] | None
+) -> Volume:
+    """Open the volume to predict; UserError if it does not suit what the run was trained on."""
+    trained_nm, source = tuple(trained["voxel_size_nm"]), ref.path
+    volume = ref.open(wanted_voxel_size_nm=trained_nm)
     if volume.grid.voxel_size_nm != trained_nm:
         raise UserError(
             f"{source}: voxel size {format_nm(volume.grid.voxel_size_nm)}, but run {run.name!r} was trained at "
             f"{format_nm(trained_nm)}; give a pyramid with that level, or resample the volume"
         )
-    if run.datasplit.intensity_range is None and str(volume.dtype) != trained["dtype"]:
-        low, high = trained["intensity_range"]
+    by_dtype = run.datasplit.intensity_range is None and run.datasplit.intensity == "range"
+    if by_dtype and intensity_range is None and str(volume.dtype) != trained["dtype"]:
+        low, high, _ = trained_intensities(trained)
         raise UserError(
             f"{source}: the dtype is {volume.dtype}, but run {run.name!r} was trained on {trained['dtype']} with "
-            f"intensities {low:g} to {high:g}; convert the volume, or train with datasplit.intensity_range"
+            f"intensities {low:g} to {high:g}; give --intensity-range, convert the volume, or train with "
+            "datasplit.intensity_range"
         )
     channels = volume.channels or 1
     if channels != run.architecture.in_channels:
@@ -87,6 +94,18 @@ def open_source(run: Run, source: str, voxel_size_nm: tuple[float, ...] | None, 
             f"{source}: {channels} channels, but the network of {run.name!r} takes {run.architecture.in_channels}"
         )
     return volume
+
+
+def choose_range(
+    run: Run, volume: Volume, trained: Mapping[str, Any], given: tuple[float, float] | None
+) -> IntensityRange:
+    """Return the intensities that become -1 and 1: those given, those of the volume itself, or those of training."""
+    before = trained_intensities(trained)
+    if given is not None:
+        return IntensityRange(*given, before.limit)
+    if run.datasplit.depends_on_volume:
+        return run.datasplit.intensity_range_of(volume)
+    return before
 
 
 def warn_of_copies(run: Run, source: str, grid: Grid) -> None:
@@ -150,12 +169,23 @@ def choose_compute(text: str | None, workers: int | None) -> Compute:
     return compute if workers is None else attrs.evolve(compute, workers=workers)  # type: ignore[misc]
 
 
+@attrs.frozen
+class MaskRef(ArrayRef):
+    """An array that --mask names."""
+
+    advice: ClassVar[Advice] = IN_MASK
+
+
 def open_mask(path: str, source: Volume) -> Volume:
-    """Open a mask at the source's voxel size where it has such a level, else its finest; UserError if it is none."""
+    """Open a mask at the source's voxel size where it has such a level, else its finest; UserError if it is none.
+
+    `path` is that of an array, or an ArrayRef in YAML.
+    """
+    ref = structure(yaml.safe_load(path), MaskRef, source="--mask") if path.lstrip().startswith("{") else MaskRef(path)
     try:
-        mask = ArrayRef(path=path).open(wanted_voxel_size_nm=source.grid.voxel_size_nm)
+        mask = ref.open(wanted_voxel_size_nm=source.grid.voxel_size_nm)
     except UserError:
-        mask = ArrayRef(path=path).open()
+        mask = ref.open()
     check_mask(mask)
     if mask.grid.roi.intersect(source.grid.roi).empty:
         raise UserError(f"--mask: {path} lies at {mask.grid}, outside of {source.path} at {source.grid}")

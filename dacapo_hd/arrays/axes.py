@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from dacapo_hd.arrays.naming import USUAL, AxisNaming, listed_axes
 from dacapo_hd.arrays.nodes import Node, read_node
+from dacapo_hd.arrays.webknossos import webknossos_attributes
 from dacapo_hd.errors import UserError
 
 SPATIAL = ("z", "y", "x")
 VOXEL_SIZE_ATTRIBUTES = ("voxel_size", "resolution", "element_size_um")
+# names that number an axis and say nothing about it, as xarray and netCDF give them
+_NUMBERED = re.compile(r"(phony_)?(dimension|dim|axis|d)_?\d+|\??")
+_WORDS = {
+    **dict.fromkeys(("depth", "plane", "slice", "section"), "z"),
+    **dict.fromkeys(("height", "row", "rows", "line"), "y"),
+    **dict.fromkeys(("width", "column", "columns", "col"), "x"),
+}
 
 
 @attrs.frozen
@@ -20,7 +31,7 @@ class Axis:
     """One stored axis, in the file's own unit.
 
     `name` is one of t, c, z, y, x. `translation` is the position of the first voxel: of its centre if `centred`
-    (OME-NGFF), else of its lower corner. None means that the file does not say.
+    (OME-NGFF), else of its lower corner. None means that the file does not say. `named`: the file names it.
     """
 
     name: str
@@ -28,18 +39,34 @@ class Axis:
     translation: float = 0.0
     unit: str | None = None
     centred: bool = False
+    named: bool = True
 
 
-def axes_of(array: Node) -> tuple[Axis, ...]:
-    """Return the axes of an array: from the multiscales of a group above it, else from its own attributes."""
+def own_axes(array: Node, naming: AxisNaming) -> tuple[Axis, ...]:
+    """Return the axes that an array itself describes, or the properties of a WEBKNOSSOS dataset around it."""
+    attributes, dimension_names = array.attributes, array.metadata.get("dimension_names")
+    if not any(attributes.get(key) for key in VOXEL_SIZE_ATTRIBUTES):
+        attributes = {**webknossos_attributes(array), **attributes}
+    return plain_axes(array.label, array.shape, attributes, dimension_names, naming=naming)
+
+
+def level_above(array: Node) -> tuple[Node, tuple[Axis, ...]] | None:
+    """Return the group of whose OME multiscales an array is a level, and its axes there."""
     for parent in array.path.parents:
         group = read_node(parent)
         if group is None:
             break
         for level, axes in levels_of(group).items():
             if parent / level == array.path:
-                return axes
-    return plain_axes(array.label, array.shape, array.attributes, array.metadata.get("dimension_names"))
+                return group, axes
+    return None
+
+
+def renamed(label: str, axes: Sequence[Axis], naming: AxisNaming) -> tuple[Axis, ...]:
+    """Return axes that the file names by the names that the user gives; sizes and positions stay in their places."""
+    said = tuple(axis.name for axis in axes)
+    names = naming.resolve(label, said, said)
+    return tuple(attrs.evolve(axis, name=name) for axis, name in zip(axes, names, strict=True))
 
 
 def levels_of(group: Node) -> dict[str, tuple[Axis, ...]]:
@@ -60,7 +87,8 @@ def ome_axes(group: Node, multiscale: dict[str, Any], dataset: dict[str, Any]) -
     The level's own transformations come first, then those of the whole multiscale (NGFF 0.4 and 0.5, "multiscales
     metadata").
     """
-    stored = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscale.get("axes", [])]
+    # NGFF before 0.3 has no axes: they are always these
+    stored = [axis if isinstance(axis, dict) else {"name": axis} for axis in multiscale.get("axes") or "tczyx"]
     scales, translations = [1.0] * len(stored), [0.0] * len(stored)
     steps = [*(dataset.get("coordinateTransformations") or []), *(multiscale.get("coordinateTransformations") or [])]
     for step in steps:
@@ -90,27 +118,28 @@ def plain_axes(
     attributes: Mapping[str, Any],
     dimension_names: Sequence[str | None] | None = None,
     fastest_first: bool = False,
+    naming: AxisNaming = USUAL,
 ) -> tuple[Axis, ...]:
-    """Return the axes that an array's own attributes describe, as funlib.persistence writes them.
+    """Return the axes that an array's own attributes describe, as funlib.persistence and others write them.
 
     `voxel_size` (or `resolution`, or `element_size_um`), `offset` and `units` have one entry per axis or one per
     spatial axis; without units the numbers are nanometres. `fastest_first`: the array and its attributes begin with x.
     """
     ndim = len(shape)
     key = next((name for name in VOXEL_SIZE_ATTRIBUTES if attributes.get(name) is not None), VOXEL_SIZE_ATTRIBUTES[0])
-    names: Sequence[Any] = attributes.get("axis_names") or dimension_names or ()
-    types = attributes.get("types")
-    if len(names) != ndim or None in names:
-        names = usual_names(ndim, attributes.get(key))
-        names = names[::-1] if fastest_first else names
-    standard = standard_names(label, names, types if types and len(types) == ndim else [None] * ndim)
+    usual = usual_names(ndim, attributes.get(key))
+    said = _said_names(label, ndim, attributes, naming, dimension_names)
+    if naming.given is None and not any(said) and not fastest_first:
+        _refuse_channels_last(label, shape, naming)
+    names = naming.resolve(label, said, usual[::-1] if fastest_first else usual)
+    standard = standard_names(label, names, [None] * ndim)
     scales = _per_axis(label, attributes, standard, key, float)
     translations = _per_axis(label, attributes, standard, "offset", float)
     unit = "um" if key == "element_size_um" else attributes.get("units")
     units = [unit] * ndim if isinstance(unit, str) else _per_axis(label, attributes, standard, "units", str)
     return tuple(
-        Axis(name, scale, translation or 0.0, unit or "nm")
-        for name, scale, translation, unit in zip(standard, scales, translations, units, strict=True)
+        Axis(name, scale, translation or 0.0, unit or "nm", named=one is not None)
+        for name, scale, translation, unit, one in zip(standard, scales, translations, units, said, strict=True)
     )
 
 
@@ -119,6 +148,90 @@ def usual_names(ndim: int, voxel_size: Any) -> list[str]:
     spatial = min(len(voxel_size) if isinstance(voxel_size, list) else ndim, ndim, 3)
     leading = ("t", "c")[-(ndim - spatial) :] if ndim > spatial else ()
     return ["?"] * (ndim - spatial - len(leading)) + [*leading, *SPATIAL[3 - spatial :]]
+
+
+def _refuse_channels_last(label: str, shape: Sequence[int], naming: AxisNaming) -> None:
+    """Ask where an array that says nothing looks like (z, y, x, c) or (y, x, c) and not like what is usual."""
+    last = "zyxc" if len(shape) == 4 else "yxc"
+    if len(shape) not in (3, 4) or not 1 < shape[-1] <= 4 or min(shape[:-1]) <= 4:
+        return
+    usual = "czyx" if len(shape) == 4 else "zyx"
+    raise UserError(
+        f"{label}: does not name its axes, and its last one may be channels; {naming.advice.axes(last)} if it is, "
+        f"{naming.advice.axes(usual)} if not"
+    )
+
+
+def _said_names(
+    label: str,
+    ndim: int,
+    attributes: Mapping[str, Any],
+    naming: AxisNaming,
+    dimension_names: Sequence[str | None] | None,
+) -> tuple[str | None, ...]:
+    """Return the standard name of each axis as far as the array names it; UserError if it contradicts itself."""
+    found: dict[str, tuple[str | None, ...]] = {}
+    for where, listed, types in () if naming.insists else _name_lists(label, attributes, dimension_names):
+        if len(listed) != ndim:
+            raise UserError(
+                f"{label}: {where} names {len(listed)} axes ({listed_axes(listed)}), but the array has {ndim}; "
+                f"{naming.advice.axes_insisted()}"
+            )
+        known = [None if name is None or _NUMBERED.fullmatch(name.lower()) else name for name in listed]
+        if None not in known:
+            found[where] = standard_names(label, listed, types or [None] * ndim)  # type: ignore[arg-type]
+        elif any(known):
+            found[where] = tuple(None if name is None else _standard_name(name) for name in known)
+    for where, names in list(found.items())[1:]:
+        first = next(iter(found))
+        if found[first] != names:
+            raise UserError(
+                f"{label}: {first} says that its axes are ({listed_axes(found[first])}), but {where} says "
+                f"({listed_axes(names)}); {naming.advice.axes_insisted()}"
+            )
+    return next(iter(found.values()), (None,) * ndim)
+
+
+_NameList = tuple[str, list[str | None], Sequence[str | None] | None]
+
+
+def _name_lists(
+    label: str, attributes: Mapping[str, Any], dimension_names: Sequence[str | None] | None
+) -> Iterator[_NameList]:
+    """Yield each list of names that an array carries: where it stands, the names, and their types if there are any."""
+    if attributes.get("axis_names"):
+        names, types = attributes["axis_names"], attributes.get("types")
+        yield "its attribute 'axis_names'", _texts(names), types if types and len(types) == len(names) else None
+    if dimension_names:
+        yield "its dimension names", _texts(dimension_names), None
+    tags = attributes.get("axistags")
+    if tags:
+        yield "its attribute 'axistags'", *_vigra_names(label, tags)
+    if isinstance(attributes.get("_ARRAY_DIMENSIONS"), list):
+        yield "its attribute '_ARRAY_DIMENSIONS'", _texts(attributes["_ARRAY_DIMENSIONS"]), None
+    for key in ("axisOrder", "axes"):
+        names = attributes.get(key)
+        if isinstance(names, dict):
+            names = sorted(names, key=lambda name: names[name])
+        if isinstance(names, list):
+            names = [entry.get("name") if isinstance(entry, dict) else entry for entry in names]
+        if isinstance(names, str):
+            names = list(names.replace(",", ""))
+        if isinstance(names, list) and names:
+            yield f"its attribute {key!r}", _texts(names), None
+
+
+def _texts(names: Sequence[Any]) -> list[str | None]:
+    return [None if name is None else str(name) for name in names]
+
+
+def _vigra_names(label: str, tags: Any) -> tuple[list[str | None], list[str | None]]:
+    """Read vigra's axistags, as ilastik writes them: JSON, in which a flag of 1 marks channels."""
+    try:
+        axes = (json.loads(tags) if isinstance(tags, str) else tags)["axes"]
+        return [str(axis["key"]) for axis in axes], ["channel" if axis.get("typeFlags") == 1 else None for axis in axes]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{label}: its attribute 'axistags' is damaged: {error!r}") from error
 
 
 def _per_axis(
@@ -141,23 +254,28 @@ def _per_axis(
 def standard_names(label: str, names: Sequence[str], types: Sequence[str | None]) -> tuple[str, ...]:
     """Name axes t, c, z, y, x; spatial axes with names of their own are taken in the order z, y, x."""
     kinds = [_kind(name, kind) for name, kind in zip(names, types, strict=True)]
-    spatial = [name.lower() for name, kind in zip(names, kinds, strict=True) if kind == "space"]
+    spatial = [_standard_name(name) for name, kind in zip(names, kinds, strict=True) if kind == "space"]
     if not set(spatial) & set(SPATIAL) and len(spatial) in (2, 3):
         spatial = list(SPATIAL[-len(spatial) :])
     rest = iter(spatial)
     standard = tuple({"channel": "c", "time": "t"}.get(kind) or next(rest) for kind in kinds)
     if sorted(spatial) not in (["x", "y"], ["x", "y", "z"]) or len(set(standard)) != len(standard):
         raise UserError(
-            f"{label}: cannot use its axes ({', '.join(names)}); "
+            f"{label}: cannot use its axes ({listed_axes(names)}); "
             "they must be (y, x), (z, y, x) or (c, z, y, x), in any order"
         )
     return standard
 
 
+def _standard_name(name: str) -> str:
+    word = name.lower()
+    return {"channel": "c", "channels": "c", "c^": "c", "time": "t"}.get(word) or _WORDS.get(word, word)
+
+
 def _kind(name: str, kind: str | None) -> str:
     if kind in ("space", "channel", "time"):
         return kind
-    by_name = {"c": "channel", "channel": "channel", "t": "time", "time": "time"}
+    by_name = {**dict.fromkeys(("c", "channel", "channels"), "channel"), "t": "time", "time": "time"}
     return by_name.get(name.lower(), "channel" if name.endswith("^") else "space")
 
 

@@ -18,7 +18,7 @@ from dacapo_hd.arrays.levels import level_grids
 from dacapo_hd.arrays.metadata import NGFF_VERSIONS, funlib_attributes, level_name, ome_attributes
 from dacapo_hd.arrays.nodes import Node, arrays_inside, listed, read_node
 from dacapo_hd.arrays.source import StoreSource
-from dacapo_hd.arrays.volume import StoredVolume
+from dacapo_hd.arrays.volume import StoredVolume, Understood
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 
@@ -72,7 +72,8 @@ def create_volume(
         raise UserError(f"cannot create {folder}: {reason(error)}") from error
     finest = folder / level_name(0)
     source = StoreSource(finest, f"Zarr {zarr_format}", layout.axes)
-    return StoredVolume(grid, str(finest), own[0], source, dtype, channels)
+    understood = Understood(f"Zarr {zarr_format}", layout.axes, level_name(0))
+    return StoredVolume(grid, str(finest), own[0], source, dtype, channels, understood)
 
 
 def _groups_above(folder: Path, zarr_format: int) -> list[Path]:

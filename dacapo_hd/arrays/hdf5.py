@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays.axes import Axis, plain_axes
+from dacapo_hd.arrays.naming import AxisNaming
 from dacapo_hd.arrays.nodes import listed
 from dacapo_hd.arrays.source import PerProcess, Region, Source, standard_order, stored_region
 from dacapo_hd.errors import UserError, suggestion
@@ -27,15 +28,15 @@ class Hdf5Dataset:
     name: str
     shape: tuple[int, ...]
     attributes: dict[str, Any]
-    dimension_names: tuple[str, ...]
+    dimension_names: tuple[str | None, ...]
 
     @property
     def label(self) -> str:
         return f"{self.file}/{self.name} (HDF5 dataset of shape {self.shape})"
 
-    def axes(self) -> tuple[Axis, ...]:
+    def axes(self, naming: AxisNaming) -> tuple[Axis, ...]:
         """Raises UserError for attributes that do not fit the shape."""
-        return plain_axes(self.label, self.shape, self.attributes, self.dimension_names)
+        return plain_axes(self.label, self.shape, self.attributes, self.dimension_names, naming=naming)
 
 
 def is_hdf5(file: Path) -> bool:
@@ -54,12 +55,17 @@ def find_dataset(file: Path, name: str) -> Hdf5Dataset:
             if not isinstance(found, h5py.Dataset):
                 raise _missing(file, name, opened)
             attributes = {key: _plain(value) for key, value in found.attrs.items()}
-            labels = tuple(dimension.label or "?" for dimension in found.dims)
-            return Hdf5Dataset(file, name, found.shape, attributes, () if "?" in labels else labels)
+            return Hdf5Dataset(file, name, found.shape, attributes, tuple(map(_dimension_name, found.dims)))
     except (OSError, RuntimeError, KeyError) as error:
         if isinstance(error, PermissionError):
             raise UserError(f"cannot open {file}: no permission to read it") from error
         raise UserError(f"cannot open {file}: not a readable HDF5 file: {_first_line(error)}") from error
+
+
+def _dimension_name(dimension: Any) -> str | None:
+    """Return the label of a dimension, else the name of its scale, as netCDF has it."""
+    scales = dimension.values()
+    return dimension.label or (scales[0].name.rpartition("/")[2] if scales else None)
 
 
 def _missing(file: Path, name: str, opened: Any) -> UserError:

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 from dacapo_hd.arrays.axes import SPATIAL, Axis, ome_axes, plain_axes, usual_names
-from dacapo_hd.arrays.nodes import Node, find_node, read_node
+from dacapo_hd.arrays.nodes import Node, find_node, groups_above, read_node
 from dacapo_hd.errors import UserError
 
 Attributes = Mapping[str, Any]
@@ -18,11 +18,10 @@ Attributes = Mapping[str, Any]
 
 def n5_axes_of(array: Node) -> tuple[Axis, ...]:
     """Return the axes of an array, x first: as a level of the group above it, else from its own attributes."""
-    group = read_node(array.path.parents[0])
-    if group is None or group.is_array:
-        return _level_axes(array, {}, {}, 0)
-    described = _described_levels(group)
-    return _axes_in_group(group, array, described)
+    for group, member in groups_above(array):
+        if group.attributes and not group.is_array and member.path.parents[0] == group.path:
+            return _axes_in_group(group, member, _described_levels(group))
+    return _level_axes(array, {}, {}, 0)
 
 
 def n5_levels_of(group: Node) -> dict[str, tuple[Axis, ...]]:
@@ -32,7 +31,7 @@ def n5_levels_of(group: Node) -> dict[str, tuple[Axis, ...]]:
         return {name: _axes_in_group(group, find_node(group.path / name), described) for name in described}
     levels: dict[str, tuple[Axis, ...]] = {}
     for number in count():
-        node = read_node(group.path / f"s{number}")
+        node = read_node(group.path / f"s{number}", refused_is_missing=True)
         if node is None or not node.is_array:
             return levels
         levels[f"s{number}"] = _axes_in_group(group, node, described)
@@ -76,7 +75,9 @@ def _level_axes(array: Node, dataset: Attributes, group: Attributes, level: int)
         factors = own.get("downsamplingFactors") or _entry(group, level) or []
         resolution = own.get("pixelResolution") or group.get("pixelResolution")
         if resolution:
-            return _pixel_resolution_axes(array, resolution, factors)
+            # a level's own resolution has already been coarsened by factors that only the group lists
+            of_level = bool(own.get("pixelResolution")) and not own.get("downsamplingFactors")
+            return _pixel_resolution_axes(array, resolution, factors, of_level)
         if own.get("resolution") or own.get("voxel_size") or not group.get("resolution"):
             return plain_axes(array.label, array.shape, own, fastest_first=True)
         shared = {key: group[key] for key in ("offset", "units") if key in group}
@@ -105,11 +106,16 @@ def _transform_axes(array: Node, transform: Attributes) -> tuple[Axis, ...]:
     return tuple(by_name.get(name, Axis(name)) for name in _names(array, by_name))
 
 
-def _pixel_resolution_axes(array: Node, resolution: Any, factors: Sequence[float]) -> tuple[Axis, ...]:
-    """N5-Viewer: x, y, z of the finest level, whose first voxel has its centre at 0; all levels share their corner."""
+def _pixel_resolution_axes(array: Node, resolution: Any, factors: Sequence[float], of_level: bool) -> tuple[Axis, ...]:
+    """N5-Viewer: x, y, z of the finest level (or of this one), and by how much this level is coarser.
+
+    The first voxel of the finest level has its centre at 0, and all levels share their corner.
+    """
     sizes, unit = (resolution["dimensions"], resolution["unit"]) if isinstance(resolution, dict) else (resolution, None)
-    rows = zip("xyz"[: len(sizes)], sizes, factors or [1] * len(sizes), strict=True)
-    axes = {name: Axis(name, size * factor, size * (factor - 1) / 2, unit, True) for name, size, factor in rows}
+    axes = {}
+    for name, size, factor in zip("xyz"[: len(sizes)], sizes, factors or [1] * len(sizes), strict=True):
+        finest, own = (size / factor, size) if of_level else (size, size * factor)
+        axes[name] = Axis(name, own, (own - finest) / 2, unit, True)
     return tuple(axes.get(name, Axis(name)) for name in _names(array, axes))
 
 

@@ -48,13 +48,14 @@ class Node:
         return self.attributes.get("ome", self.attributes).get("multiscales", [])
 
 
-def read_node(path: Place) -> Node | None:
+def read_node(path: Place, refused_is_missing: bool = False) -> Node | None:
     """Return the group or array in a folder, None when there is neither.
 
+    `refused_is_missing` is for a server that has given something below or above: what it refuses is then not there.
     Raises UserError for damaged metadata and for a server that cannot be asked, PermissionError for a local folder that
     may not be read.
     """
-    contents = read_files(path, DOCUMENTS)
+    contents = read_files(path, DOCUMENTS, refused_is_missing)
     found = {name: _json(f"{path}/{name}", content) for name, content in contents.items()}
     if "zarr.json" in found:
         document = found["zarr.json"]
@@ -79,6 +80,24 @@ def find_node(path: Place) -> Node:
     return node
 
 
+def groups_above(array: Node) -> Iterator[tuple[Node, Node]]:
+    """Yield the groups above an array, the nearest first, each with the array as it lies in that group.
+
+    After those above its path come those above the folder to which links in the path lead.
+    """
+    for path in _with_target(array.path):
+        for parent in path.parents:
+            group = read_node(parent, refused_is_missing=True)
+            if group is None:
+                break
+            yield group, attrs.evolve(array, path=path)
+
+
+def _with_target(path: Place) -> list[Place]:
+    target = path.resolve() if isinstance(path, Path) else path
+    return [path] if target == path else [path, target]
+
+
 def _missing(path: Place) -> UserError:
     if isinstance(path, RemotePath):
         return _missing_remote(path)
@@ -90,7 +109,8 @@ def _missing(path: Place) -> UserError:
 
 
 def _missing_remote(path: RemotePath) -> UserError:
-    group = next((node for node in map(read_node, path.parents) if node is not None), None)
+    above = (read_node(parent, refused_is_missing=True) for parent in path.parents)
+    group = next((node for node in above if node is not None), None)
     if group is None:
         return UserError(f"no array at {path}: neither there nor above it is any of {', '.join(DOCUMENTS)}")
     inside = names_inside(group.path)
@@ -125,7 +145,8 @@ def names_inside(folder: Place) -> list[str]:
 
 def _listed_arrays(group: RemotePath) -> list[str]:
     """Return the arrays that a group's consolidated metadata list, and the levels of its multiscales."""
-    found = {name: _json(name, content) for name, content in read_files(group, (".zmetadata", "zarr.json")).items()}
+    contents = read_files(group, (".zmetadata", "zarr.json"), refused_is_missing=True)
+    found = {name: _json(name, content) for name, content in contents.items()}
     keys = found.get(".zmetadata", {}).get("metadata", {})
     names = [key.removesuffix("/.zarray") for key in keys if key.endswith("/.zarray")]
     members = found.get("zarr.json", {}).get("consolidated_metadata") or {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -42,9 +43,13 @@ class RemotePath:
         if not split.netloc:
             raise UserError(f"cannot open {url}: it has no {'host' if split.scheme.startswith('http') else 'bucket'}")
         path = unquote(split.path) if split.scheme.startswith("http") else split.path
-        return cls(
-            f"{split.scheme.lower()}://{split.netloc}", tuple(part for part in path.split("/") if part), split.query
-        )
+        parts: list[str] = []
+        for part in path.split("/"):
+            if part == "..":
+                del parts[-1:]
+            elif part not in ("", "."):
+                parts.append(part)
+        return cls(f"{split.scheme.lower()}://{split.netloc}", tuple(parts), split.query)
 
     def __str__(self) -> str:
         return "/".join((self.root, *self.parts))
@@ -71,7 +76,7 @@ def parse_place(text: str) -> Place:
     """Read a path or a URL; UserError for a scheme that is not one of SCHEMES."""
     scheme = _SCHEME.match(text)
     if scheme is None:
-        return Path(text).absolute()
+        return local_path(text)
     if scheme[1].lower() not in SCHEMES:
         raise UserError(
             f"cannot open {text}: unknown scheme {scheme[1]!r}; it must be one of {', '.join(SCHEMES)}"
@@ -85,9 +90,29 @@ def is_remote(text: str) -> bool:
     return _SCHEME.match(text) is not None
 
 
+def local_path(text: str | Path) -> Path:
+    """Return the absolute path of a file or folder that a user names.
+
+    `~` and `~user` are home folders. `..` leads where the file system says, which after a symbolic link is not the
+    folder before it; what follows the last `..` stays as it is written.
+    """
+    path = Path(text)
+    if str(text).startswith("~"):
+        # a file may be named like the home of a user who does not exist
+        with suppress(RuntimeError):
+            path = path.expanduser()
+    path = path.absolute()
+    if ".." not in path.parts:
+        return path
+    end = len(path.parts) - path.parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*path.parts[:end])), *path.parts[end:])
+
+
 def kvstore(place: Place) -> dict[str, Any]:
-    """Return the specification of tensorstore's key-value store for a folder."""
+    """Return the specification of tensorstore's key-value store for a folder; ValueError for one it cannot name."""
     if isinstance(place, Path):
+        if "\\" in str(place):
+            raise ValueError(r"there is a \ in its path; rename the folder, or link to it by another name")
         return {"driver": "file", "path": f"{place}/"}
     scheme, _, host = place.root.partition("://")
     path = "".join(f"{part}/" for part in place.parts)
@@ -136,39 +161,43 @@ def local_folder(output: str | Path) -> Path:
     """Return the folder into which something is to be written; UserError for a URL."""
     if is_remote(str(output)):
         raise UserError(f"cannot write to {output}: only folders can be written; give one, and upload it afterwards")
-    return Path(output)
+    return local_path(output)
 
 
-def retries(attempts: int, longest_seconds: int) -> dict[str, Any]:
-    """Return the context in which tensorstore repeats failed requests."""
+def retries(patient: bool) -> dict[str, Any]:
+    """Return the context in which tensorstore repeats failed requests: patiently for data, else as for a first look."""
+    attempts, longest_seconds = (8, 10) if patient else (3, 1)
     policy = {"max_retries": attempts, "initial_delay": "200ms", "max_delay": f"{longest_seconds}s"}
     return {f"{driver}_request_retries": policy for driver in ("http", "s3", "gcs")}
 
 
-def read_files(place: Place, names: Iterable[str]) -> dict[str, bytes]:
+def read_files(
+    place: Place, names: Iterable[str], refused_is_missing: bool = False, patient: bool = False
+) -> dict[str, bytes]:
     """Return the contents of those of the named files that exist in a folder.
 
-    Raises PermissionError for a local folder that may not be read, UserError for a server that gives none of the files
-    and refuses some.
+    Servers may refuse what does not exist, such as buckets that may be read but not listed; `refused_is_missing`
+    believes that. `patient` repeats failed requests as often as for data. Raises PermissionError for a local folder
+    that may not be read, UserError for a server that gives none of the files and fails for some.
     """
     if isinstance(place, Path):
         return {name: (place / name).read_bytes() for name in names if (place / name).is_file()}
     found: dict[str, bytes] = {}
     problem = None
-    for name, content in _fetched(place, names):
+    for name, content in _fetched(place, names, patient):
         if isinstance(content, bytes):
             found[name] = content
-        else:
+        elif not (refused_is_missing and is_refusal(content)):
             problem = problem or content
     if problem is not None and not found:
         raise UserError(f"cannot open {place}: {_explained(place, problem)}") from problem
     return found
 
 
-def _fetched(place: RemotePath, names: Iterable[str]) -> Iterator[tuple[str, bytes | Exception]]:
+def _fetched(place: RemotePath, names: Iterable[str], patient: bool) -> Iterator[tuple[str, bytes | Exception]]:
     ts = tensorstore()
     try:
-        store = ts.KvStore.open({**kvstore(place), "context": retries(3, 1)}).result(timeout=ANSWER_SECONDS)
+        store = ts.KvStore.open({**kvstore(place), "context": retries(patient)}).result(timeout=ANSWER_SECONDS)
     except (ValueError, OSError) as error:
         raise UserError(f"cannot open {place}: {_explained(place, error)}") from error
     for name, future in {name: store.read(name) for name in names}.items():
@@ -181,20 +210,30 @@ def _fetched(place: RemotePath, names: Iterable[str]) -> Iterator[tuple[str, byt
                 yield name, answer.value
 
 
+def is_refusal(error: Exception) -> bool:
+    """Tell whether a server has answered that access is denied."""
+    return _http_code(error) in ("401", "403")
+
+
+def _http_code(error: Exception) -> str | None:
+    found = re.search(r"(?:HTTP code |http_response_code=')(\d+)", str(error))
+    return None if found is None else found[1]
+
+
 def _explained(place: RemotePath, error: Exception) -> str:
     text = str(error)
     if isinstance(error, TimeoutError):
         return f"the server does not answer within {ANSWER_SECONDS:g} s"
     if "CURL error" in text:
         return f"the server cannot be reached ({reason(error).rpartition(': ')[2]}); check the address"
-    code = re.search(r"(?:HTTP code |http_response_code=')(\d+)", text)
+    code = _http_code(error)
     if code is None:
         return reason(error)
-    if code[1] not in ("401", "403"):
-        return f"the server answers HTTP {code[1]}"
+    if not is_refusal(error):
+        return f"the server answers HTTP {code}"
     advice = {
         "s3": "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, if it is not public",
         "gs": "set GOOGLE_APPLICATION_CREDENTIALS if it is not public",
     }
     default = "check the address and your permissions"
-    return f"access denied (HTTP {code[1]}); {advice.get(place.root.partition(':')[0], default)}"
+    return f"access denied (HTTP {code}); {advice.get(place.root.partition(':')[0], default)}"

@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 
+from dacapo_hd.arrays.naming import BY_OPTION, IN_CONFIG, Advice, AxisNaming, parse_axes
 from dacapo_hd.arrays.opening import open_all_levels, open_array
+from dacapo_hd.arrays.units import typed_size_nm
 from dacapo_hd.arrays.volume import Volume
-from dacapo_hd.config import each_positive, expand_env, optional
+from dacapo_hd.config import ADDED_LATER, NAMING_FOLDER, non_negative, optional, placed
 
 _SHARED: ContextVar[dict[Any, Volume] | None] = ContextVar("shared", default=None)
 
@@ -37,22 +39,64 @@ def _per_axis(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float
         raise ValueError(f"must be [z, y, x], or [y, x] for 2D, got {value!r}")
 
 
+def is_voxel_size(instance: Any, attribute: attrs.Attribute[Any], value: str | tuple[float, ...] | None) -> None:
+    """Validate a voxel size that may have been typed (an attrs validator)."""
+    if value is not None:
+        typed_size_nm(value)
+
+
+def _axes(value: Any) -> Any:
+    """Bring all spellings of axes to one; what is none is left to the validator, which knows the field."""
+    try:
+        return None if value is None else parse_axes(value)
+    except ValueError:
+        return value
+
+
+def _are_axes(instance: Any, attribute: attrs.Attribute[Any], value: str | None) -> None:
+    if value is not None:
+        parse_axes(value)
+
+
 @attrs.frozen
 class ArrayRef:
     """An array in any format that can be opened; a plain string in a configuration is its `path`.
 
-    `path` is a path or a URL, and may contain `${NAME}`. `voxel_size_nm` and `offset_nm` (lower corner of the first
-    voxel) replace what the file says. `level` is the dataset of an OME-Zarr group, by name.
+    `path` is a path or a URL, and may contain `${NAME}`; a relative one begins at the folder of the file that names it.
+    `voxel_size_nm` and `offset_nm` (lower corner of the first voxel) replace what the file says;
+    `assumed_voxel_size_nm` counts only where the file has none. `level` is the dataset of an OME-Zarr group, by name.
+    `axes` names the stored axes in their order, such as zyxc; `zyxc!` counts even where the file says others.
+    `channel` is the only one to read.
     """
 
+    advice: ClassVar[Advice] = IN_CONFIG
+
     path: str = attrs.field(validator=_is_path)
-    voxel_size_nm: tuple[float, ...] | None = attrs.field(default=None, validator=[_per_axis, optional(each_positive)])
+    voxel_size_nm: tuple[float, ...] | str | None = attrs.field(default=None, validator=is_voxel_size)
     offset_nm: tuple[float, ...] | None = attrs.field(default=None, validator=_per_axis)
     level: str | None = None
+    axes: str | tuple[str, ...] | None = attrs.field(
+        default=None, converter=_axes, validator=_are_axes, metadata=ADDED_LATER
+    )
+    channel: int | None = attrs.field(default=None, validator=optional(non_negative), metadata=ADDED_LATER)
+    assumed_voxel_size_nm: tuple[float, ...] | str | None = attrs.field(
+        default=None, validator=is_voxel_size, metadata=ADDED_LATER
+    )
+    folder: str | None = attrs.field(default=None, metadata=NAMING_FOLDER)
 
     @classmethod
     def from_string(cls, text: str) -> ArrayRef:
         return cls(text)
+
+    @property
+    def naming(self) -> AxisNaming:
+        """The names of the axes that the user gives."""
+        return AxisNaming(self.axes, self.advice)  # type: ignore[arg-type]
+
+    @property
+    def place(self) -> str:
+        """The path or URL with environment variables replaced, begun at `folder` if it is relative."""
+        return placed(self.path, self.folder)
 
     def open(self, wanted_voxel_size_nm: tuple[float, ...] | None = None) -> Volume:
         """Open the array; of an OME-Zarr group the level named, else the one with the wanted voxel size.
@@ -69,7 +113,7 @@ class ArrayRef:
                 return finest
             if key in shared:
                 return shared[key]
-        volume = open_array(self, expand_env(self.path), wanted_voxel_size_nm)
+        volume = open_array(self, self.place, wanted_voxel_size_nm)
         if shared is not None:
             shared[key] = volume
         return volume
@@ -79,7 +123,14 @@ class ArrayRef:
 
         A level that is named, and one whose voxel size is given, is a single array.
         """
-        return dict(open_all_levels(self, expand_env(self.path)))
+        return dict(open_all_levels(self, self.place))
+
+
+@attrs.frozen
+class ArgumentRef(ArrayRef):
+    """An array that is an argument of a command: what its file does not say is given by options."""
+
+    advice: ClassVar[Advice] = BY_OPTION
 
 
 def open_volume(path: str | Path) -> Volume:

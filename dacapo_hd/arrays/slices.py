@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from dacapo_hd.arrays import tiff
 from dacapo_hd.arrays.axes import Axis
+from dacapo_hd.arrays.naming import AxisNaming
 from dacapo_hd.arrays.source import Region, Source, standard_order, stored_region
 from dacapo_hd.errors import UserError
 
@@ -57,8 +58,15 @@ class SliceFolder:
     def label(self) -> str:
         return f"{self.path} (stack of {len(self.files)} {self.files[0].suffix} files of {self.first})"
 
-    def axes(self) -> tuple[Axis, ...]:
-        return tuple(Axis(name, self.voxel_size_nm.get(name), unit="nm") for name in self.names)
+    @property
+    def format(self) -> str:
+        kind = "PNG" if self.files[0].suffix.lower() == ".png" else "TIFF"
+        return f"{len(self.files)} {kind} files" if len(self.files) > 1 else f"{kind} file"
+
+    def axes(self, naming: AxisNaming) -> tuple[Axis, ...]:
+        """The first axis counts the files."""
+        names = naming.resolve(self.label, (None,) * len(self.names), self.names)
+        return tuple(Axis(name, self.voxel_size_nm.get(name), unit="nm", named=False) for name in names)
 
 
 def has_slices(folder: Path) -> bool:
@@ -220,14 +228,16 @@ class SliceSource(Source):
     def chunk_shape_vx(self) -> tuple[int, ...]:
         # the first file stands for all: others may be compressed otherwise
         with _Image(self.files[0]) as image:
-            return (1, min(image.rows_at_once, self.first.shape[0]), self.first.shape[1])
+            stored = (1, min(image.rows_at_once, self.first.shape[0]), *self.first.shape[1:])
+        by_name = dict(zip(self.axes, stored, strict=True))
+        return tuple(by_name.get(axis, 1) for axis in "zyx")
 
     def read(self, region: Region) -> NDArray[Any]:
-        z, y, *rest = stored_region(region, self.axes)
-        out = np.empty([s.stop - s.start for s in (z, y, *rest)], self.dtype)
-        for place, file in enumerate(self.files[z]):
+        files, rows, *rest = stored_region(region, self.axes)
+        out = np.empty([s.stop - s.start for s in (files, rows, *rest)], self.dtype)
+        for place, file in enumerate(self.files[files]):
             with _Image(file) as image:
                 if image.slice != self.first:
                     raise UserError(_differs(file, image.slice, self.files[0], self.first))
-                out[place] = image.rows(y)[(slice(None), *rest)]
+                out[place] = image.rows(rows)[(slice(None), *rest)]
         return standard_order(out, self.axes)

@@ -12,9 +12,9 @@ from funlib.geometry import Roi
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays.backend import reason
-from dacapo_hd.arrays.source import Source
+from dacapo_hd.arrays.source import OneChannel, Source
 from dacapo_hd.errors import UserError
-from dacapo_hd.geometry import FM_UNIT, Grid
+from dacapo_hd.geometry import FM_UNIT, Grid, format_nm, format_shape
 
 
 class Volume(ABC):
@@ -40,6 +40,10 @@ class Volume(ABC):
     @abstractmethod
     def chunk_shape_vx(self) -> tuple[int, ...]:
         """The box (z, y, x) within which only one process may write at a time; the shard in a sharded array."""
+
+    def described(self) -> str:
+        """Return one line that says how the array was understood."""
+        return f"{self.path}: {format_shape(self.grid.shape_vx)} voxels (z y x) of {self.dtype}"
 
     @abstractmethod
     def _read(self, region: tuple[slice, ...]) -> NDArray[Any]: ...
@@ -115,6 +119,19 @@ class _Indexed:
         self.volume._write(region, data)
 
 
+@attrs.frozen
+class Understood:
+    """How a file was read: its format, the names of its stored axes, and the level of its pyramid.
+
+    `named`: the file itself names its axes.
+    """
+
+    format: str
+    axes: tuple[str, ...]
+    level: str = ""
+    named: bool = True
+
+
 @attrs.frozen(eq=False)
 class StoredVolume(Volume):
     """An array in files."""
@@ -125,10 +142,32 @@ class StoredVolume(Volume):
     source: Source = attrs.field(repr=False)
     dtype: np.dtype[Any] = attrs.field()
     channels: int | None = attrs.field()
+    understood: Understood = attrs.field()
 
     @property
     def chunk_shape_vx(self) -> tuple[int, ...]:
         return self.source.chunk_shape_vx
+
+    def described(self) -> str:
+        understood, channels = self.understood, self.channels
+        return ", ".join(
+            (
+                f"{self.path}: {understood.format}",
+                f"axes {' '.join(understood.axes)}",
+                f"{format_shape(self.grid.shape_vx)} voxels (z y x) of {self.dtype}",
+                "no channels" if channels is None else f"{channels} channel{'s' if channels > 1 else ''}",
+                f"voxel size {format_nm(self.grid.voxel_size_nm)}",
+                f"corner {format_nm(self.grid.offset_nm)}",
+                *([f"level {understood.level}"] if understood.level else []),
+            )
+        )
+
+    def one_channel(self, channel: int) -> StoredVolume:
+        """Return one of the channels as a volume without channels; UserError if there is none of that number."""
+        if self.channels is None or not channel < self.channels:
+            has = "no channel axis" if self.channels is None else f"channels 0 to {self.channels - 1}"
+            raise UserError(f"{self.path}: has {has}; correct or leave out channel: {channel}")
+        return attrs.evolve(self, source=OneChannel(self.source, channel), channels=None)
 
     def cached(self, cache_bytes: int) -> StoredVolume:
         return attrs.evolve(self, source=self.source.cached(cache_bytes))

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from dacapo_hd.cli.options import Numbers, Place, place_options, quiet_option
+from dacapo_hd.cli.options import Numbers, Place, array_options, place_options, quiet_option
 
 
 class _Position(click.ParamType):  # type: ignore[type-arg]
@@ -28,7 +28,7 @@ class _Position(click.ParamType):  # type: ignore[type-arg]
 @click.argument("source", metavar="SOURCE")
 @click.argument("output", metavar="OUT.zarr")
 @click.option("--dataset", metavar="PATH", help="The array in SOURCE, where that is a file or group of several.")
-@click.option("--voxel-size", type=Numbers(float), help="Voxel size in nm, instead of what SOURCE says.")
+@array_options("SOURCE")
 @click.option("--offset", type=_Position(), help="Lower corner of the first voxel in nm, instead of what SOURCE says.")
 @click.option(
     "--labels/--intensities",
@@ -49,7 +49,9 @@ def convert(
     source: str,
     output: str,
     dataset: str | None,
-    voxel_size: tuple[float, ...] | None,
+    axes: str | None,
+    voxel_size: str | None,
+    assumed_voxel_size: str | None,
     offset: tuple[float, ...] | None,
     labels: bool | None,
     chunks: tuple[int, ...],
@@ -73,7 +75,9 @@ def convert(
         source,
         output,
         dataset=dataset,
+        axes=axes,
         voxel_size_nm=voxel_size,
+        assumed_voxel_size_nm=assumed_voxel_size,
         offset_nm=offset,
         labels=labels,
         chunk_shape_vx=chunks,
@@ -91,6 +95,7 @@ def convert(
 @click.argument("targets", nargs=-1, metavar="RUN|PATH...")
 @click.option("--labels", multiple=True, metavar="PATH", help="A segmentation that does not look like one; repeatable.")
 @click.option("--crop", "crops", multiple=True, metavar="NAME", help="Which crops of a run; repeatable.")
+@array_options("PATH")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="Port to listen on; any free one by default.")
 @click.option("--no-open", is_flag=True, help="Only print the address, open no browser.")
 @place_options
@@ -98,6 +103,9 @@ def view(
     targets: tuple[str, ...],
     labels: tuple[str, ...],
     crops: tuple[str, ...],
+    axes: str | None,
+    voxel_size: str | None,
+    assumed_voxel_size: str | None,
     port: int,
     no_open: bool,
     place: Place,
@@ -110,6 +118,9 @@ def view(
         lambda name: place.manager().load(name),
         labels=labels,
         crops=crops,
+        axes=axes,
+        voxel_size_nm=voxel_size,
+        assumed_voxel_size_nm=assumed_voxel_size,
         port=port,
         open_browser=not no_open,
         write=click.echo,

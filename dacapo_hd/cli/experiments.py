@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dacapo_hd.cli.options import Numbers, Place, place_options, quiet_option, set_option
+from dacapo_hd.cli.options import (
+    Numbers,
+    Place,
+    Range,
+    VoxelSize,
+    array_options,
+    place_options,
+    quiet_option,
+    set_option,
+)
 from dacapo_hd.errors import UserError
 
 if TYPE_CHECKING:
@@ -66,8 +75,15 @@ def validate(name: str, iteration: int | None, everything: bool, place: Place, q
     "--parameters", metavar="YAML", help="Segmenter, e.g. '{type: Threshold, threshold: 0.1}'; best if absent."
 )
 @click.option("--score", help="The score that best refers to; the task's own if absent.")
-@click.option("--voxel-size", type=Numbers(float), help="Voxel size of INPUT in nm, when the file does not say it.")
-@click.option("--mask", metavar="ARRAY", help="Predict only where this array is not 0; any voxel size.")
+@array_options("INPUT")
+@click.option(
+    "--intensity-range", type=Range(), help="Intensities of INPUT that become -1 and 1, instead of the run's."
+)
+@click.option(
+    "--mask",
+    metavar="ARRAY|YAML",
+    help="Predict only where this array is not 0; any voxel size; '{path: ..., axes: zyx}'.",
+)
 @click.option("--flips", is_flag=True, help="Average over mirrored copies of the data; takes up to 8 times as long.")
 @click.option("--skip-empty", is_flag=True, help="Leave out blocks whose raw data are one constant: background.")
 @click.option(
@@ -85,7 +101,8 @@ def apply(
     name: str,
     source: str,
     output: str,
-    voxel_size: tuple[float, ...] | None,
+    voxel_size: str | None,
+    assumed_voxel_size: str | None,
     zarr_format: str,
     place: Place,
     quiet: bool,
@@ -101,6 +118,7 @@ def apply(
         source,
         output,
         voxel_size_nm=voxel_size,
+        assumed_voxel_size_nm=assumed_voxel_size,
         zarr_format=int(zarr_format),
         progress=not quiet,
         **options,
@@ -140,7 +158,7 @@ def preview(target: str, picture: Path, samples: int, overrides: tuple[str, ...]
 @click.command()
 @click.argument("output", metavar="OUT.zarr")
 @click.option("--shape", type=Numbers(int), default="128,256,256", show_default=True, help="Voxels of a volume.")
-@click.option("--voxel-size", type=Numbers(float), default="8,8,8", show_default=True, help="Voxel size in nm.")
+@click.option("--voxel-size", type=VoxelSize(), default="8,8,8", show_default=True, help="Voxel size in nm.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="The first volume's seed.")
 @click.option(
     "--crop",
@@ -153,15 +171,16 @@ def preview(target: str, picture: Path, samples: int, overrides: tuple[str, ...]
 def phantom(
     output: str,
     shape: tuple[int, ...],
-    voxel_size: tuple[float, ...],
+    voxel_size: str,
     seed: int,
     crops: tuple[str, ...],
     overwrite: bool,
 ) -> None:
     """Make a synthetic FIB-SEM volume with ground truth, or with --crop a dataset of several."""
+    from dacapo_hd.arrays import in_3d
     from dacapo_hd.phantom.options import write_phantoms
 
-    for path in write_phantoms(output, shape, voxel_size, seed, crops, overwrite):
+    for path in write_phantoms(output, shape, in_3d(voxel_size), seed, crops, overwrite):
         click.echo(path)
 
 

@@ -103,6 +103,68 @@ def _given_above(context: click.Context, parameter: click.Parameter, value: str 
     return context.meta.get(parameter.name, value)
 
 
+class VoxelSize(click.ParamType):  # type: ignore[type-arg]
+    """A voxel size in nm, or with its unit at the end: `8,8,8` or `0.008,0.008,0.008um`."""
+
+    name = "Z,Y,X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        from dacapo_hd.arrays import typed_size_nm
+
+        try:
+            typed_size_nm(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return value
+
+
+class Range(click.ParamType):  # type: ignore[type-arg]
+    """Two rising numbers."""
+
+    name = "LOW,HIGH"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        try:
+            low, high = map(float, value if isinstance(value, tuple) else str(value).split(","))
+        except ValueError:
+            low = high = 0.0
+        if not -float("inf") < low < high < float("inf"):
+            self.fail(f"expected two rising numbers as LOW,HIGH, got {value!r}", param, ctx)
+        return low, high
+
+
+class Axes(click.ParamType):  # type: ignore[type-arg]
+    """The names of the stored axes in their order: `zyx`, `z,y,x,c`, `xyz!`."""
+
+    name = "AXES"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        from dacapo_hd.arrays import parse_axes
+
+        try:
+            return parse_axes(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+def array_options(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Add the options that say what the file of an array does not; `what` is the argument that names the array."""
+    options = (
+        click.option("--axes", type=Axes(), help=f"Stored axes of {what} in order, e.g. zyxc; xyz! against the file."),
+        click.option(
+            "--voxel-size", type=VoxelSize(), help=f"Voxel size of {what} in nm, instead of what the file says."
+        ),
+        click.option("--assumed-voxel-size", type=VoxelSize(), help="The same, but only where the file has none."),
+    )
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
 class Numbers(click.ParamType):  # type: ignore[type-arg]
     """Comma-separated numbers, one per axis z, y, x."""
 

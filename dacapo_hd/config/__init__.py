@@ -1,7 +1,7 @@
 """YAML and dicts <-> frozen attrs classes, with errors that a user can act on."""
 
-from dacapo_hd.config.component import ADDED_LATER, Component
-from dacapo_hd.config.files import expand_env
+from dacapo_hd.config.component import ADDED_LATER, NAMING_FOLDER, Component
+from dacapo_hd.config.files import expand_env, placed
 from dacapo_hd.config.problems import ConfigError, EntryErrors
 from dacapo_hd.config.structuring import load, structure
 from dacapo_hd.config.unstructuring import canonical_hash, unstructure
@@ -9,6 +9,7 @@ from dacapo_hd.config.validators import each_positive, fraction, non_empty, non_
 
 __all__ = [
     "ADDED_LATER",
+    "NAMING_FOLDER",
     "Component",
     "ConfigError",
     "EntryErrors",
@@ -21,6 +22,7 @@ __all__ = [
     "non_negative",
     "one_of",
     "optional",
+    "placed",
     "positive",
     "structure",
     "unstructure",

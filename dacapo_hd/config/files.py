@@ -100,3 +100,33 @@ def expand_env(text: str) -> str:
     if unset:
         raise UserError(*(f"{text}: {unset_message(name)}" for name in unset))
     return _VARIABLE.sub(lambda match: os.environ[match[1]], text)
+
+
+def is_relative(text: str) -> bool:
+    """Tell whether a path begins at some folder; one that begins with a variable is the environment's matter."""
+    return "://" not in text and not text.startswith(("/", "~", "${"))
+
+
+def placed(text: str, folder: str | None) -> str:
+    """Return a path or URL with environment variables replaced; a relative path begins at `folder` if there is one.
+
+    UserError naming both places if it is there only as seen from the working directory.
+    """
+    expanded = expand_env(text)
+    if folder is None or not is_relative(text):
+        return expanded
+    there, here = Path(folder, expanded), Path(expanded).absolute()
+    if not is_there(there) and is_there(here):
+        raise UserError(
+            f"{text}: not at {os.path.normpath(there)}, only at {here}; paths begin at the folder of the file that "
+            f"names them, {folder}: write {os.path.relpath(here, folder)}"
+        )
+    return str(there)
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a path exists, be it as the name of something in a file."""
+    try:
+        return path.exists() or any(parent.is_file() for parent in path.parents)
+    except (OSError, ValueError):
+        return False

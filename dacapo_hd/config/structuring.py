@@ -7,7 +7,7 @@ import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
-from os.path import normpath
+from os.path import normpath, relpath
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -15,9 +15,17 @@ import attrs
 import cattrs
 
 from dacapo_hd.config import scalars
-from dacapo_hd.config.component import Component
+from dacapo_hd.config.component import NAMING_FOLDER, Component
 from dacapo_hd.config.families import builtin_type, find_type
-from dacapo_hd.config.files import expand_env, is_file, read_yaml, similar_file, unset_message, unset_variables
+from dacapo_hd.config.files import (
+    expand_env,
+    is_file,
+    is_relative,
+    read_yaml,
+    similar_file,
+    unset_message,
+    unset_variables,
+)
 from dacapo_hd.config.overrides import (
     MISSING,
     CommandLineText,
@@ -37,9 +45,10 @@ T = TypeVar("T")
 def load(path: str | Path, cls: type[T], overrides: Sequence[str] = ()) -> T:
     """Read an object from a YAML file; ConfigError with all problems.
 
-    `overrides` are `path.to.field=value` texts. Environment variables that the file mentions must be set.
+    `overrides` are `path.to.field=value` texts. Environment variables that the file mentions must be set, and relative
+    paths of data begin at the file's folder.
     """
-    return structure(load_data(path), cls, str(path), overrides, check_environment=True)
+    return structure(load_data(path), cls, str(path), overrides, from_file=True)
 
 
 def load_data(path: str | Path) -> Any:
@@ -52,17 +61,17 @@ def load_data(path: str | Path) -> Any:
 
 
 def structure(
-    data: Any, cls: type[T], source: str = "", overrides: Sequence[str] = (), *, check_environment: bool = False
+    data: Any, cls: type[T], source: str = "", overrides: Sequence[str] = (), *, from_file: bool = False
 ) -> T:
     """Make an object from plain data; ConfigError with all problems.
 
-    `source` is the file from which the data come: messages begin with it, and files that the data name are relative
-    to it (without it, to the working directory).
+    `source` is where the data come from: messages begin with it, and files that the data name are relative to it
+    (without it, to the working directory). `from_file`: it is a file, written on this machine.
     """
     with reported(source):
         changes = parse_overrides(overrides)
     with reported(source, changes):
-        made: T = Structurer(source, check_environment).structure(reduce(applied, changes, data), cls)
+        made: T = Structurer(source, from_file).structure(reduce(applied, changes, data), cls)
         return made
 
 
@@ -79,9 +88,9 @@ def reported(source: str, overrides: Sequence[Override] = ()) -> Iterator[None]:
 class Structurer:
     """One conversion: a cattrs converter that knows in which file it is."""
 
-    def __init__(self, source: str, check_environment: bool) -> None:
+    def __init__(self, source: str, from_file: bool) -> None:
         self._files = [Path(source)] if source else []
-        self._check_environment = check_environment
+        self._from_file = from_file
         self._converter = self._make_converter()
 
     def structure(self, value: Any, cls: Any) -> Any:
@@ -114,7 +123,7 @@ class Structurer:
 
     def _text(self, value: Any) -> str:
         text = scalars.text(value)
-        unset = unset_variables(text) if self._check_environment else ()
+        unset = unset_variables(text) if self._from_file else ()
         if unset:
             raise Problems(Problem(unset_message(name)) for name in unset)
         return text
@@ -170,10 +179,9 @@ class Structurer:
     def _section(self, value: Any, cls: Any) -> Any:
         deferred = value if isinstance(value, Deferred) else Deferred(value, ())
         if isinstance(deferred.base, str):
-            from_string = getattr(cls, "from_string", None)
-            if from_string is None:
+            made = self._from_text(deferred.base, cls)
+            if made is None:
                 return self._file(deferred, cls)
-            made = from_string(self._text(deferred.base))
             return self._section(deferred.applied_to(unstructure(made)), cls) if deferred.overrides else made
         if not isinstance(value, Mapping):
             raise TypeError(f"expected a mapping, got {shown(value)}")
@@ -184,6 +192,22 @@ class Structurer:
             except ValueError as error:
                 raise Problems([Problem.at("type", str(error))]) from None
         return self._object(fields, cls)
+
+    def _from_text(self, base: str, cls: Any) -> Any:
+        """Make an object of what a class takes from a text or from a file of another kind; None if it takes neither."""
+        if hasattr(cls, "from_file"):
+            return cls.from_file(self._find(base, cls))
+        if not hasattr(cls, "from_string"):
+            return None
+        made = cls.from_string(self._text(base))
+        folders = _naming_folders(cls) if attrs.has(cls) else []
+        return attrs.evolve(made, **dict.fromkeys(folders, self._folder_of(base))) if folders else made
+
+    def _folder_of(self, text: Any) -> str | None:
+        """Return the folder at which a path begins, None if it begins nowhere in particular."""
+        if not self._from_file or not isinstance(text, str) or not is_relative(text):
+            return None
+        return str(Path.cwd() if isinstance(text, CommandLineText) else self._files[-1].parent.absolute())
 
     def _file(self, deferred: Deferred, cls: Any) -> Any:
         path = self._find(deferred.base, cls)
@@ -207,6 +231,11 @@ class Structurer:
         for path in paths:
             if is_file(path):
                 return path
+        if not isinstance(text, CommandLineText) and is_relative(text) and is_file(Path(expand_env(text))):
+            raise ValueError(
+                f"no such file '{paths[-1]}'; there is {Path(expand_env(text)).absolute()}, but names are relative to "
+                f"the file in which they stand: write {relpath(expand_env(text), folders[-1])}"
+            )
         if issubclass(cls, Component) and builtin_type(cls, text):
             raise ValueError(f"no such file '{paths[-1]}'; for the built-in write {{type: {text}}}")
         raise ValueError(f"no such file '{paths[-1]}'{similar_file(paths[-1])}")
@@ -222,6 +251,9 @@ class Structurer:
                     values[name] = self.structure(_with_default(given[name], field), field.type or Any)
                 except FOUND as error:
                     problems += [problem.under(name) for problem in problems_of(error)]
+        for name in _naming_folders(cls):
+            if name not in given or isinstance(given.get("path"), CommandLineText):
+                values[name] = self._folder_of(given.get("path"))
         failed: tuple[Problem, ...] = ()
         if not problems:
             try:
@@ -230,6 +262,11 @@ class Structurer:
                 failed = problems_of(error)
         problems += _refused_by_validators(cls, fields, values, set(fields) - set(given))
         raise Problems(problems or failed)
+
+
+def _naming_folders(cls: Any) -> list[str]:
+    """Return the fields of a class that keep the folder at which its path begins."""
+    return [field.name for field in attrs.fields(cls) if NAMING_FOLDER.keys() <= field.metadata.keys()]
 
 
 def _plain(name: Any) -> Any:

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 import cattrs
 
-from dacapo_hd.config.component import ADDED_LATER, Component
+from dacapo_hd.config.component import ADDED_LATER, NAMING_FOLDER, Component
 from dacapo_hd.config.families import type_name
 
 
@@ -22,46 +22,50 @@ def unstructure(obj: Any) -> Any:
     Only fields `ADDED_LATER` are left out where they equal it. Components begin with `type:`;
     `structure(unstructure(x), type(x)) == x`.
     """
-    return _CONVERTER.unstructure(obj)
+    return _WHOLE.unstructure(obj)
 
 
-def _attrs_hook(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
-    fields = [field for field in attrs.fields(cls) if field.init]
-    tag = {"type": type_name(cls)} if issubclass(cls, Component) else {}
-
-    def to_dict(obj: Any) -> dict[str, Any]:
-        shown = [field for field in fields if not _as_before(obj, field)]
-        return {**tag, **{field.alias or field.name: unstructure(getattr(obj, field.name)) for field in shown}}
-
-    return to_dict
+def _is_shown(obj: Any, field: attrs.Attribute[Any], with_folders: bool) -> bool:
+    if not with_folders and NAMING_FOLDER.keys() <= field.metadata.keys():
+        return False
+    return not (ADDED_LATER.keys() <= field.metadata.keys() and getattr(obj, field.name) == field.default)
 
 
-def _as_before(obj: Any, field: attrs.Attribute[Any]) -> bool:
-    return ADDED_LATER.keys() <= field.metadata.keys() and getattr(obj, field.name) == field.default
-
-
-def _make_converter() -> cattrs.Converter:
+def _make_converter(with_folders: bool) -> cattrs.Converter:
     converter = cattrs.Converter()
-    converter.register_unstructure_hook_factory(attrs.has, _attrs_hook)
+
+    def attrs_hook(cls: type[Any]) -> Callable[[Any], dict[str, Any]]:
+        fields = [field for field in attrs.fields(cls) if field.init]
+        tag = {"type": type_name(cls)} if issubclass(cls, Component) else {}
+
+        def to_dict(obj: Any) -> dict[str, Any]:
+            shown = [field for field in fields if _is_shown(obj, field, with_folders)]
+            own = {field.alias or field.name: converter.unstructure(getattr(obj, field.name)) for field in shown}
+            return {**tag, **own}
+
+        return to_dict
+
+    converter.register_unstructure_hook_factory(attrs.has, attrs_hook)
     converter.register_unstructure_hook(PurePath, str)
-    converter.register_unstructure_hook(tuple, lambda values: [unstructure(value) for value in values])
+    converter.register_unstructure_hook(tuple, lambda values: [converter.unstructure(value) for value in values])
     converter.register_unstructure_hook(Real, lambda number: number.item() if hasattr(number, "item") else number)
     converter.register_unstructure_hook(
-        Mapping, lambda values: {unstructure(key): unstructure(value) for key, value in values.items()}
+        Mapping,
+        lambda values: {converter.unstructure(key): converter.unstructure(value) for key, value in values.items()},
     )
     return converter
 
 
-_CONVERTER = _make_converter()
+_WHOLE, _IDENTITY = _make_converter(with_folders=True), _make_converter(with_folders=False)
 
 
 def canonical_hash(obj: Any, without: Collection[str] = ()) -> str:
     """Return 16 hex digits of the SHA-256 of the canonical JSON of a configuration.
 
     Keys are sorted and 1.0 is written as 1, so that neither order nor the spelling of a number matters. `without`
-    names fields of the top level that do not count.
+    names fields of the top level that do not count; folders that relative paths begin at never do.
     """
-    data = unstructure(obj)
+    data = _IDENTITY.unstructure(obj)
     counted = {key: value for key, value in data.items() if key not in without}
     text = json.dumps(_canonical(counted), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -9,8 +9,10 @@ from typing import Any, ClassVar, Literal
 import attrs
 import numpy as np
 
-from dacapo_hd.config import ADDED_LATER, Component, each_positive, non_negative, optional, positive
-from dacapo_hd.datasplits.crop import Crop, OpenCrop
+from dacapo_hd.arrays import Volume, in_3d, is_voxel_size
+from dacapo_hd.config import ADDED_LATER, Component, non_negative, optional, positive
+from dacapo_hd.datasplits.crop import Crop, OpenCrop, assuming
+from dacapo_hd.datasplits.intensity import Intensity, IntensityRange, TypedRange, range_of
 from dacapo_hd.datasplits.opening import open_crop, shared_sources
 from dacapo_hd.errors import UserError, suggestion
 from dacapo_hd.labels.scheme import ClassScheme
@@ -22,8 +24,8 @@ PARTS: tuple[Part, ...] = ("train", "validate", "test")
 _SUBSET = 0x5B5E7
 
 
-def _rising(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, float] | None) -> None:
-    if value is not None and not value[0] < value[1]:
+def _rising(instance: Any, attribute: attrs.Attribute[Any], value: TypedRange) -> None:
+    if isinstance(value, tuple) and not value[0] < value[1]:
         raise ValueError(f"must be [low, high] with low < high, got {list(value)!r}")
 
 
@@ -31,19 +33,30 @@ def _rising(instance: Any, attribute: attrs.Attribute[Any], value: tuple[float, 
 class Datasplit(Component, ABC):
     """Crops to train and to validate on, and those to test what the validation has chosen.
 
-    `scheme`: without one, each class is known only where it is annotated itself. `voxel_size_nm`: resolution to
-    train at, by default that of the first crop. `intensity_range`: the intensities that become -1 and 1, by default
-    (0, 255) for uint8. `cache_mb`: how much of the crops of one part each process may keep in memory. `train_count`:
-    train on so many of the training crops only, drawn by the run's seed; a larger number adds to a smaller one's.
+    `scheme`: without one, each class is known only where it is annotated itself. `voxel_size_nm`: resolution to train
+    at, by default that of the first crop. `assumed_voxel_size_nm`: that of arrays whose files have none.
+    `intensity_range`: the intensities that become -1 and 1, by default (0, 255) for uint8; `percentile`: the 1st and
+    the 99th of each volume. `intensity`: `zscore` subtracts each volume's mean and divides by its standard deviation.
+    `cache_mb`: how much of the crops of one part each process may keep in memory. `train_count`: train on so many of
+    the training crops only, drawn by the run's seed; a larger number adds to a smaller one's.
     """
 
     kind: ClassVar[str] = "datasplit"
 
     scheme: ClassScheme | None = None
-    voxel_size_nm: tuple[float, float, float] | None = attrs.field(default=None, validator=optional(each_positive))
-    intensity_range: tuple[float, float] | None = attrs.field(default=None, validator=_rising)
+    voxel_size_nm: tuple[float, float, float] | str | None = attrs.field(default=None, validator=is_voxel_size)
+    intensity_range: TypedRange = attrs.field(default=None, validator=_rising)
     cache_mb: int = attrs.field(default=512, validator=non_negative)
     train_count: int | None = attrs.field(default=None, validator=optional(positive), metadata=ADDED_LATER)
+    assumed_voxel_size_nm: tuple[float, ...] | str | None = attrs.field(
+        default=None, validator=is_voxel_size, metadata=ADDED_LATER
+    )
+    intensity: Intensity = attrs.field(default="range", metadata=ADDED_LATER)
+
+    @intensity.validator
+    def _one_of_both(self, attribute: attrs.Attribute[Any], value: Intensity) -> None:
+        if value == "zscore" and self.intensity_range is not None:
+            raise ValueError("must be range where `intensity_range` is given; leave out one of the two")
 
     @abstractmethod
     def crops(self, part: Part) -> tuple[Crop, ...]:
@@ -53,15 +66,19 @@ class Datasplit(Component, ABC):
         """Tell the user where crops of a part are to be added."""
         return f"{type(self).__name__} must give at least one"
 
-    def intensity_range_for(self, dtype: np.dtype[Any]) -> tuple[float, float]:
-        """Return the intensities that become -1 and 1; UserError if it is not given and the dtype does not tell."""
-        if self.intensity_range is not None:
-            return self.intensity_range
-        if dtype == np.uint8:
-            return 0.0, 255.0
-        raise UserError(
-            f"raw has the dtype {dtype}; give `datasplit.intensity_range`, the intensities that become -1 and 1"
-        )
+    def intensity_range_of(self, volume: Volume) -> IntensityRange:
+        """Return the intensities that become -1 and 1; UserError if neither the config nor the volume tells."""
+        return range_of(volume, self.intensity_range, self.intensity)
+
+    @property
+    def depends_on_volume(self) -> bool:
+        """Whether each volume's own statistics say which intensities count."""
+        return self.intensity == "zscore" or self.intensity_range == "percentile"
+
+    @property
+    def training_size_nm(self) -> tuple[float, ...] | None:
+        """The voxel size to train at, None for that of the first crop."""
+        return None if self.voxel_size_nm is None else in_3d(self.voxel_size_nm)
 
     def class_scheme(self) -> ClassScheme:
         """Return the scheme, or one that derives nothing between the classes that the labels of all crops mention."""
@@ -71,9 +88,13 @@ class Datasplit(Component, ABC):
         names = (name for crop in crops for source in crop.labels for name in source.classes())
         return ClassScheme.of_atoms(names, overlapping=True)
 
+    def drawn_from(self, part: Part) -> tuple[Crop, ...]:
+        """Return all crops of one part, with what the datasplit assumes about their files."""
+        return tuple(assuming(crop, self.assumed_voxel_size_nm) for crop in self.crops(part))
+
     def drawn(self, part: Part, seed: int) -> tuple[Crop, ...]:
         """Return the crops of one part that a run with a seed uses; UserError if there are fewer than `train_count`."""
-        crops = self.crops(part)
+        crops = self.drawn_from(part)
         if part != "train" or self.train_count is None:
             return crops
         if self.train_count > len(crops):
@@ -102,10 +123,11 @@ class Datasplit(Component, ABC):
         voxel_size_nm = self._wanted_voxel_size_nm(part)
         for crop in crops:
             try:
-                opened.append(open_crop(crop, tuple(classes), scheme, voxel_size_nm, self.intensity_range_for))
+                opened.append(open_crop(crop, tuple(classes), scheme, voxel_size_nm, self.intensity_range_of))
                 voxel_size_nm = voxel_size_nm or opened[0].raw_grid.voxel_size_nm
             except UserError as error:
                 problems += _of_crop(crop, error)
+        problems += present_nowhere(opened, part)
         if problems:
             raise UserError(*problems)
         _share_memory(opened, self.cache_mb << 20)
@@ -119,13 +141,36 @@ class Datasplit(Component, ABC):
     def _wanted_voxel_size_nm(self, part: Part) -> tuple[float, ...] | None:
         """Return the voxel size of all crops, None while the first crop is still to be opened."""
         if self.voxel_size_nm is not None or part == "train":
-            return self.voxel_size_nm
-        for crop in self.crops("train"):
+            return self.training_size_nm
+        for crop in self.drawn_from("train"):
             try:
                 return crop.raw.open().grid.voxel_size_nm
             except UserError as error:
                 raise UserError(*_of_crop(crop, error)) from None
         return None
+
+
+def present_nowhere(crops: Sequence[OpenCrop], part: Part) -> list[str]:
+    """Ask about masks of 0 and 255 where 255 is unknown only by default, if that leaves a class present nowhere."""
+    asked = []
+    for name in crops[0].classes if crops else ():
+        layers = [
+            layer
+            for crop in crops
+            for source in crop.labels
+            for layer in source.layers
+            if name in layer.decoder.classes
+        ]
+        if layers and all(layer.unsaid_unknown for layer in layers):
+            asked.append((f"datasplit.{part}: labels {layers[0].volume.path!r}", name))
+    if not asked:
+        return []
+    names = ", ".join(repr(name) for _, name in asked)
+    return [
+        f"{asked[0][0]}: hold 0 and 255 alone, and 255 means unknown in uint8 arrays, so that {names} would be present "
+        "nowhere; write `unknown: none` where the labels are named if 255 is the class, or `unknown: 255` if nobody "
+        "annotated there"
+    ]
 
 
 def _of_crop(crop: Crop, error: UserError) -> list[str]:

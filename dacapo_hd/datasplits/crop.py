@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from dacapo_hd.arrays import ArrayRef, Volume
 from dacapo_hd.config import ADDED_LATER, non_empty, positive
-from dacapo_hd.datasplits.intensity import normalise
+from dacapo_hd.datasplits.intensity import IntensityRange, normalise
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 from dacapo_hd.labels.block import UNKNOWN, LabelBlock
-from dacapo_hd.labels.decode import ClassAnnotation, blocks
+from dacapo_hd.labels.decode import ClassAnnotation
 from dacapo_hd.labels.derive import contradictory, derive, merge
 from dacapo_hd.labels.regrid import Relation
 from dacapo_hd.labels.scheme import ClassScheme
 from dacapo_hd.labels.sources import LabelSource, OpenLabels
+from dacapo_hd.labels.values import blocks
 
 
 @attrs.frozen
@@ -43,6 +44,23 @@ class Crop:
     annotations: Mapping[str, float] = attrs.field(factory=dict)
     weight: float = attrs.field(default=1.0, validator=positive)
     regions: ArrayRef | None = attrs.field(default=None, metadata=ADDED_LATER)
+
+
+def assuming(value: Any, size_nm: tuple[float, ...] | str | None) -> Any:
+    """Return a crop, or a part of one, whose arrays have a voxel size where neither file nor config gives one."""
+    if size_nm is None:
+        return value
+    if isinstance(value, ArrayRef):
+        return attrs.evolve(value, assumed_voxel_size_nm=value.assumed_voxel_size_nm or size_nm)
+    if isinstance(value, tuple):
+        return type(value)(assuming(entry, size_nm) for entry in value)
+    if isinstance(value, Mapping):
+        return {key: assuming(entry, size_nm) for key, entry in value.items()}
+    if attrs.has(type(value)):
+        fields = [field for field in attrs.fields(type(value)) if field.init]
+        changed = {field.alias: assuming(getattr(value, field.name), size_nm) for field in fields}
+        return attrs.evolve(value, **changed)
+    return value
 
 
 # one array may be the raw of many crops
@@ -66,7 +84,7 @@ class OpenCrop:
     """A crop whose arrays are open; picklable.
 
     `label_grid` is the box around all labels, on the voxels of `raw_grid` and inside it; without labels, the box that
-    `annotations` are about.
+    `annotations` are about. `notes` say how arrays were understood, `warnings` what may be wrong with their places.
     """
 
     name: str
@@ -74,7 +92,7 @@ class OpenCrop:
     raw_grid: Grid
     label_grid: Grid
     channels: int
-    intensity_range: tuple[float, float]
+    intensity_range: IntensityRange
     weight: float
     annotations: Mapping[str, float]
     instance_classes: tuple[str, ...]
@@ -83,6 +101,8 @@ class OpenCrop:
     mask: Volume | None
     scheme: ClassScheme
     regions: Volume | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     _cache: _Cache = attrs.field(factory=_Cache, repr=False)
 
     @property

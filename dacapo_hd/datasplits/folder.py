@@ -10,11 +10,12 @@ import attrs
 
 from dacapo_hd.arrays import ArrayRef
 from dacapo_hd.arrays.nodes import read_node
-from dacapo_hd.config import expand_env
+from dacapo_hd.config import ADDED_LATER, NAMING_FOLDER, placed
 from dacapo_hd.datasplits.base import Datasplit, Part
 from dacapo_hd.datasplits.crop import Crop
 from dacapo_hd.errors import UserError
 from dacapo_hd.labels.sources import ClassArrays, InstanceArray, LabelSource
+from dacapo_hd.labels.values import Unknown
 
 _INSTANCES = "_inst"
 
@@ -25,7 +26,8 @@ class Folder(Datasplit):
 
     Each group has an array `raw`, and under `labels` one array per class, named as the class; `CLASS_inst` holds
     instance ids of that class. `mask`, if there, says where labels count. `ignore` names arrays under `labels` that
-    are to be left out. `raw`, `labels` and `mask` rename these parts.
+    are to be left out. `raw`, `labels` and `mask` rename these parts. `unknown` and `absent` are values of all label
+    arrays, as in ClassArrays.
 
     The group's attribute `annotations` holds numbers that are known about the crop, by name. Where it holds lists,
     with one number per section, each section is a crop of its own, called `GROUP.SECTION`.
@@ -36,15 +38,22 @@ class Folder(Datasplit):
     labels: str = "labels"
     mask: str = "mask"
     ignore: tuple[str, ...] = ()
+    unknown: Unknown = attrs.field(default=None, metadata=ADDED_LATER)
+    absent: tuple[int, ...] = attrs.field(default=(), metadata=ADDED_LATER)
+    folder: str | None = attrs.field(default=None, metadata=NAMING_FOLDER)
 
     def crops(self, part: Part) -> tuple[Crop, ...]:
-        folder = Path(expand_env(self.path))
+        folder = self._place
         if not folder.is_dir():
             raise UserError(f"datasplit.path: no folder {str(folder)!r}")
         return tuple(crop for group in _folders(folder / part) for crop in _annotated(self._crop(group), group))
 
     def where(self, part: Part) -> str:
-        return f"put Zarr groups with raw and labels into {str(Path(expand_env(self.path)) / part)!r}"
+        return f"put Zarr groups with raw and labels into {str(self._place / part)!r}"
+
+    @property
+    def _place(self) -> Path:
+        return Path(placed(self.path, self.folder))
 
     def _crop(self, group: Path) -> Crop:
         arrays: dict[str, ArrayRef] = {}
@@ -53,10 +62,12 @@ class Folder(Datasplit):
             if array.name in self.ignore:
                 continue
             if array.name.endswith(_INSTANCES):
-                instances.append(InstanceArray(ArrayRef(str(array)), array.name.removesuffix(_INSTANCES)))
+                name = array.name.removesuffix(_INSTANCES)
+                instances.append(InstanceArray(ArrayRef(str(array)), name, self.unknown, self.absent))
             else:
                 arrays[array.name] = ArrayRef(str(array))
-        sources = [*([ClassArrays(arrays)] if arrays else []), *instances]
+        masks = [ClassArrays(arrays, self.unknown, self.absent)] if arrays else []
+        sources = [*masks, *instances]
         mask = group / self.mask
         return Crop(
             name=group.name.removesuffix(".zarr"),

@@ -9,10 +9,10 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Any, TypeVar
 
-import numpy as np
-
 from dacapo_hd.arrays import Volume, shared_arrays
 from dacapo_hd.datasplits.crop import Crop, OpenCrop, box_of_labels
+from dacapo_hd.datasplits.intensity import IntensityRange
+from dacapo_hd.datasplits.places import notes, swapped_axes, warnings_of_places
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid, fm, format_nm, nm
 from dacapo_hd.labels.regrid import Relation
@@ -20,8 +20,7 @@ from dacapo_hd.labels.scheme import ClassScheme
 from dacapo_hd.labels.sources import LabelSource, OpenLabels, open_plain
 
 _T = TypeVar("_T")
-_OPENED: ContextVar[dict[Any, OpenLabels] | None] = ContextVar("opened", default=None)
-IntensityRange = Callable[[np.dtype[Any]], tuple[float, float]]
+_OPENED: ContextVar[dict[Any, Any] | None] = ContextVar("opened", default=None)
 
 
 def open_crop(
@@ -29,16 +28,16 @@ def open_crop(
     classes: tuple[str, ...],
     scheme: ClassScheme,
     voxel_size_nm: Sequence[float] | None,
-    intensity_range_for: IntensityRange,
+    intensity_range_of: Callable[[Volume], IntensityRange],
 ) -> OpenCrop:
     """Open a crop at a voxel size (None: its raw data's own); UserError with all problems."""
     problems: list[str] = []
     raw = _open_raw(crop, voxel_size_nm, problems)
-    wanted = raw.grid.voxel_size_nm if raw is not None else None
-    labels = _open_labels(crop, scheme, wanted, problems)
+    raw_grid = raw.grid if raw is not None else None
+    labels = _open_labels(crop, scheme, raw_grid, problems)
     regions = _open_regions(crop, raw, problems)
-    mask = _attempt(problems, lambda: open_plain(crop.mask, wanted, "mask") if crop.mask else None)
-    intensity_range = _attempt(problems, lambda: intensity_range_for(raw.dtype) if raw is not None else None)
+    mask = _attempt(problems, lambda: open_plain(crop.mask, raw_grid, "mask")[0] if crop.mask else None)
+    intensity_range = _attempt(problems, lambda: _range(raw, intensity_range_of) if raw is not None else None)
     box = _box(crop, raw, labels, mask, problems) if raw is not None else None
     if problems or raw is None or box is None or intensity_range is None:
         raise UserError(*problems)
@@ -58,6 +57,8 @@ def open_crop(
         mask=mask,
         scheme=scheme,
         regions=regions,
+        notes=notes(raw, labels, mask),
+        warnings=warnings_of_places(raw, labels),
     )
 
 
@@ -80,16 +81,14 @@ def _open_raw(crop: Crop, voxel_size_nm: Sequence[float] | None, problems: list[
     return raw
 
 
-def _open_labels(
-    crop: Crop, scheme: ClassScheme, wanted: tuple[float, ...] | None, problems: list[str]
-) -> list[OpenLabels]:
+def _open_labels(crop: Crop, scheme: ClassScheme, raw: Grid | None, problems: list[str]) -> list[OpenLabels]:
     if not crop.labels and not crop.annotations:
         problems.append("no labels; give at least one label source in `labels`")
     opened: list[OpenLabels] = []
     for source in crop.labels:
         missing = [scheme.unknown_class(name) for name in source.classes() if name not in scheme.classes]
         problems += missing
-        one = None if missing else _attempt(problems, partial(_open_source, source, wanted, scheme))
+        one = None if missing else _attempt(problems, partial(_open_source, source, raw, scheme))
         if one is not None:
             opened.append(one)
     counts = Counter(name for source in opened for name in source.instance_classes)
@@ -101,15 +100,24 @@ def _open_labels(
     return opened
 
 
-def _open_source(source: LabelSource, wanted: tuple[float, ...] | None, scheme: ClassScheme) -> OpenLabels:
-    """Open a source, once for all crops of one opening that have it: some look through the whole array."""
-    opened = _OPENED.get()
-    if opened is None:
-        return source.open(wanted, scheme)
-    key = (repr(source), wanted)
-    if key not in opened:
-        opened[key] = source.open(wanted, scheme)
-    return opened[key]
+def _open_source(source: LabelSource, raw: Grid | None, scheme: ClassScheme) -> OpenLabels:
+    """Open a source, once for all crops of one opening that have it: it looks through the whole array."""
+    return _once((repr(source), raw), lambda: source.open(raw, scheme))
+
+
+def _range(raw: Volume, intensity_range_of: Callable[[Volume], IntensityRange]) -> IntensityRange:
+    """Find the intensities that count, once for all crops of one array."""
+    return _once(raw, lambda: intensity_range_of(raw))
+
+
+def _once(key: Any, work: Callable[[], _T]) -> _T:
+    done = _OPENED.get()
+    if done is None:
+        return work()
+    if key not in done:
+        done[key] = work()
+    found: _T = done[key]
+    return found
 
 
 @contextmanager
@@ -127,7 +135,7 @@ def _open_regions(crop: Crop, raw: Volume | None, problems: list[str]) -> Volume
     if crop.regions is None or raw is None:
         return None
     reference = crop.regions
-    regions = _attempt(problems, lambda: open_plain(reference, raw.grid.voxel_size_nm, "regions"))
+    regions = _attempt(problems, lambda: open_plain(reference, raw.grid, "regions")[0])
     if regions is None:
         return None
     if regions.dtype.kind not in "biu":
@@ -157,6 +165,7 @@ def _label_box(
 ) -> Grid | None:
     for source in labels:
         problems += source.problems(raw.grid)
+    problems += swapped_axes(raw, labels)
     if mask is not None:
         _attempt(problems, lambda: Relation.between(mask.grid, raw.grid, f"mask {mask.path!r}"))
     grids = [grid for source in labels for grid in source.grids]

@@ -38,7 +38,8 @@ class Relation:
             raise UserError(
                 f"{what}: offset {format_nm(labels.offset_nm)} at voxel size {format_nm(labels.voxel_size_nm)} is "
                 f"between voxels of the raw, offset {format_nm(raw.offset_nm)} at {format_nm(raw.voxel_size_nm)}; "
-                "give the right `offset_nm` (lower corner of the first voxel) of one of them"
+                f"write `offset_nm: {format_nm(raw.offset_nm).removesuffix(' nm')}` at that array if both begin at one "
+                "corner, else the corner of its first voxel"
             )
         return cls(tuple(max(1, b // a) for a, b in pairs), tuple(max(1, a // b) for a, b in pairs))
 

@@ -11,7 +11,6 @@ from typing import Any
 import attrs
 import yaml
 
-from dacapo_hd.config import expand_env
 from dacapo_hd.errors import UserError, suggestion
 
 
@@ -62,11 +61,11 @@ class ClassScheme:
     overlapping: bool = False
 
     @classmethod
-    def from_string(cls, path: str) -> ClassScheme:
+    def from_file(cls, path: str | Path) -> ClassScheme:
         """Read a YAML file (`classes: {name: [parts]}`) or a CSV file (rows of name, id, "ids of the parts")."""
-        file = Path(expand_env(path))
+        file = Path(path)
         if not file.is_file():
-            raise UserError(f"class scheme {str(file)!r}: no such file (looked for from the working directory)")
+            raise UserError(f"class scheme {str(file)!r}: no such file")
         try:
             read = _from_csv if file.suffix.lower() == ".csv" else _from_yaml
             return cls(read(file.read_text(encoding="utf-8-sig")))

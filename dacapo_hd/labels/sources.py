@@ -11,22 +11,30 @@ import numpy as np
 from funlib.geometry import Roi
 from numpy.typing import NDArray
 
-from dacapo_hd.arrays import ArrayRef, Volume
-from dacapo_hd.config import Component, non_empty
-from dacapo_hd.errors import UserError
-from dacapo_hd.geometry import Grid
+from dacapo_hd.arrays import ArrayRef, StoredVolume, Volume
+from dacapo_hd.config import ADDED_LATER, Component, non_empty
+from dacapo_hd.errors import UserError, said_once
+from dacapo_hd.geometry import Grid, format_nm
 from dacapo_hd.labels.block import PRESENT
-from dacapo_hd.labels.decode import ClassAnnotation, ClassDecoder, Decoder, SemanticDecoder, has_ids, id_numbers
+from dacapo_hd.labels.decode import ClassAnnotation, ClassDecoder, Decoder, SemanticDecoder
 from dacapo_hd.labels.regrid import Relation
 from dacapo_hd.labels.scheme import ClassScheme
+from dacapo_hd.labels.values import LabelValues, Unknown, scan
 
 
 @attrs.frozen(eq=False)
-class _Layer:
-    """One open array and how to read its values."""
+class LabelLayer:
+    """One open array and how to read its values.
+
+    `note` says what was done to open it. `unsaid_unknown`: it holds the unknown value and 0 alone, and nobody has said
+    what that value means. `axes_given`: the user has named its axes.
+    """
 
     volume: Volume
     decoder: Decoder
+    note: str | None = None
+    unsaid_unknown: bool = False
+    axes_given: bool = False
 
     def read(self, roi: Roi, grid: Grid) -> dict[str, ClassAnnotation]:
         relation = Relation.between(self.volume.grid, grid)
@@ -57,7 +65,7 @@ class _Layer:
 class OpenLabels:
     """The open arrays of one label source; picklable."""
 
-    layers: tuple[_Layer, ...]
+    layers: tuple[LabelLayer, ...]
 
     @property
     def grids(self) -> tuple[Grid, ...]:
@@ -101,74 +109,85 @@ class LabelSource(Component, ABC):
         """The classes it tells about."""
 
     @abstractmethod
-    def open(self, wanted_voxel_size_nm: tuple[float, ...] | None, scheme: ClassScheme | None = None) -> OpenLabels:
-        """Open the arrays, at the level with the wanted voxel size, else the finest; UserError with all problems.
+    def open(self, raw: Grid | None, scheme: ClassScheme | None = None) -> OpenLabels:
+        """Open the arrays at the level that fits raw data on a grid, else the finest; UserError with all problems.
 
         Without a scheme, all classes count as atomic.
         """
+
+
+def _integers(value: Any) -> tuple[int, ...]:
+    return (value,) if isinstance(value, int) else tuple(value)
 
 
 @attrs.frozen
 class ClassArrays(LabelSource):
     """One array per class: 0 absent, > 0 present, an instance id if values > 1 occur.
 
-    `unknown` is the value that says nothing; by default the `unknown` of the array's attribute `encoding`, else 255
-    in uint8 arrays, else none.
+    `unknown` is the value that says nothing, `none` if there is none; by default the `unknown` of the array's
+    `encoding`, else 255 in uint8 arrays. `absent` are values beside 0 that are absent.
     """
 
     arrays: Mapping[str, ArrayRef] = attrs.field(validator=non_empty)
-    unknown: int | None = None
+    unknown: Unknown = None
+    absent: int | tuple[int, ...] = attrs.field(default=(), converter=_integers, metadata=ADDED_LATER)
 
     def classes(self) -> tuple[str, ...]:
         return tuple(self.arrays)
 
-    def open(self, wanted_voxel_size_nm: tuple[float, ...] | None, scheme: ClassScheme | None = None) -> OpenLabels:
-        layers: list[_Layer] = []
-        problems: list[str] = []
+    def open(self, raw: Grid | None, scheme: ClassScheme | None = None) -> OpenLabels:
+        layers: list[LabelLayer] = []
+        unopened: list[str] = []
+        unfit: list[tuple[str, str]] = []
         for name, array in self.arrays.items():
             try:
-                volume = _open_integers(array, wanted_voxel_size_nm)
-                encoding = _encoding(volume)
-                unknown = _unknown(self.unknown, volume, encoding)
-                instances = "present" not in encoding and has_ids(volume, unknown)
-                numbers = id_numbers(volume, unknown) if instances else None
-                layers.append(_Layer(volume, ClassDecoder(name, unknown, instances, numbers)))
+                layers.append(self._layer(name, array, raw))
+            except _UnfitError as error:
+                unfit.append((error.where, error.what))
             except UserError as error:
-                problems += error.problems
-        if problems:
-            raise UserError(*problems)
+                unopened += error.problems
+        if unopened or unfit:
+            raise UserError(*unopened, *said_once(unfit))
         return OpenLabels(tuple(layers))
+
+    def _layer(self, name: str, array: ArrayRef, raw: Grid | None) -> LabelLayer:
+        volume, note = _open_integers(array, raw)
+        usual = 255 if volume.dtype == np.uint8 else None
+        values = LabelValues.of(volume, self.unknown, self.absent, usual)  # type: ignore[arg-type]
+        return _class_layer(name, array, volume, values, note, has_ids=None if values.present is None else False)
 
 
 @attrs.frozen
 class InstanceArray(LabelSource):
     """The instances of one class: ids > 0 present, 0 absent.
 
-    `unknown` is the value that says nothing; by default the `unknown` of the array's attribute `encoding`, else none.
+    `unknown` is the value that says nothing, `none` if there is none; by default the `unknown` of the array's
+    `encoding`, else none. `absent` are values beside 0 that are absent.
     """
 
     path: ArrayRef
     class_name: str
-    unknown: int | None = None
+    unknown: Unknown = None
+    absent: int | tuple[int, ...] = attrs.field(default=(), converter=_integers, metadata=ADDED_LATER)
 
     def classes(self) -> tuple[str, ...]:
         return (self.class_name,)
 
-    def open(self, wanted_voxel_size_nm: tuple[float, ...] | None, scheme: ClassScheme | None = None) -> OpenLabels:
-        volume = _open_integers(self.path, wanted_voxel_size_nm)
-        unknown = _encoding(volume).get("unknown") if self.unknown is None else self.unknown
-        decoder = ClassDecoder(self.class_name, unknown, True, id_numbers(volume, unknown))
-        return OpenLabels((_Layer(volume, decoder),))
+    def open(self, raw: Grid | None, scheme: ClassScheme | None = None) -> OpenLabels:
+        volume, note = _open_integers(self.path, raw)
+        values = LabelValues.of(volume, self.unknown, self.absent)  # type: ignore[arg-type]
+        return OpenLabels((_class_layer(self.class_name, self.path, volume, values, note, has_ids=True),))
 
 
 def _tuples(values: Mapping[str, int | tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {name: (value,) if isinstance(value, int) else tuple(value) for name, value in values.items()}
+    return {name: _integers(value) for name, value in values.items()}
 
 
-def _not_listed(instance: SemanticArray, attribute: attrs.Attribute[Any], unknown: int | None) -> None:
-    for name, values in _tuples(instance.values).items():
-        if unknown in values:
-            raise ValueError(f"must not be a value of a class, got {unknown}, which is {name!r}")
+def _not_listed(instance: SemanticArray, attribute: attrs.Attribute[Any], unlisted: Unknown | tuple[int, ...]) -> None:
+    for value in unlisted if isinstance(unlisted, tuple) else (unlisted,):
+        for name, values in _tuples(instance.values).items():
+            if value in values:
+                raise ValueError(f"must not be a value of a class, got {value}, which is {name!r}")
 
 
 @attrs.frozen
@@ -176,60 +195,104 @@ class SemanticArray(LabelSource):
     """One array for several classes: `values` gives the value, or values, of each class.
 
     Where a value of a class stands, the other classes that exclude it or are parts of it are absent. 0 says that all
-    the classes are absent, unless `background` is false. `unknown` (default as in ClassArrays) and values that no
-    class lists say nothing.
+    the classes are absent, unless `background` is false; so do the values in `absent`. `unknown` (default as in
+    ClassArrays) and values that no class lists say nothing.
     """
 
     path: ArrayRef
     values: Mapping[str, int | tuple[int, ...]] = attrs.field(validator=non_empty)
-    unknown: int | None = attrs.field(default=None, validator=_not_listed)
+    unknown: Unknown = attrs.field(default=None, validator=_not_listed)
     background: bool = True
+    absent: int | tuple[int, ...] = attrs.field(
+        default=(), converter=_integers, validator=_not_listed, metadata=ADDED_LATER
+    )
 
     def classes(self) -> tuple[str, ...]:
         return tuple(self.values)
 
-    def open(self, wanted_voxel_size_nm: tuple[float, ...] | None, scheme: ClassScheme | None = None) -> OpenLabels:
-        volume = _open_integers(self.path, wanted_voxel_size_nm)
-        unknown = _unknown(self.unknown, volume, _encoding(volume, flat=True))
+    def open(self, raw: Grid | None, scheme: ClassScheme | None = None) -> OpenLabels:
+        volume, note = _open_integers(self.path, raw)
+        usual = 255 if volume.dtype == np.uint8 else None
+        values = LabelValues.of(volume, self.unknown, self.absent, usual)  # type: ignore[arg-type]
         scheme = scheme or ClassScheme.of_atoms(self.values)
-        decoder = SemanticDecoder.of(_tuples(self.values), unknown, self.background, scheme)
-        return OpenLabels((_Layer(volume, decoder),))
+        listed = _tuples(self.values)
+        absent = {*values.absent} - {0}
+        decoder = SemanticDecoder.of(listed, values.unknown, absent, self.background, scheme)
+        is_class = any(values.unknown in mine for mine in listed.values())
+        unsaid = not is_class and _unknown_is_unsaid(volume, values)
+        return OpenLabels((LabelLayer(volume, decoder, note, unsaid, self.path.axes is not None),))
 
 
-def open_plain(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | None, what: str) -> Volume:
-    """Open an array without channels at the level with the voxel size of the raw, else at the finest.
+def _class_layer(
+    name: str, array: ArrayRef, volume: Volume, values: LabelValues, note: str | None, has_ids: bool | None
+) -> LabelLayer:
+    """Look through an array of one class; `has_ids` None: it has if values > 1 occur."""
+    found = scan(volume, values)
+    problem = values.problem_with_all(found, volume.dtype)
+    if problem is not None:
+        raise _UnfitError(array, problem)
+    ids = found.have_ids if has_ids is None else has_ids
+    decoder = ClassDecoder(name, values, ids, found.numbers if ids else None)
+    unsaid = found.only_absent_and_unknown and not values.settled
+    return LabelLayer(volume, decoder, note, unsaid, array.axes is not None)
 
-    UserError, naming the array as `what`, if it has channels.
+
+def _unknown_is_unsaid(volume: Volume, values: LabelValues) -> bool:
+    if values.unknown is None or values.settled:
+        return False
+    return scan(volume, values).only_absent_and_unknown
+
+
+class _UnfitError(UserError):
+    """An array that opens, but cannot be labels."""
+
+    def __init__(self, array: ArrayRef, what: str, kind: str = "labels") -> None:
+        self.where, self.what = f"{kind} {array.path!r}", what
+        super().__init__(f"{self.where}: {what}")
+
+
+def open_plain(array: ArrayRef, raw: Grid | None, kind: str) -> tuple[Volume, str | None]:
+    """Open an array without channels for an image on the grid `raw`, and say in a note if no level fits as it is.
+
+    That is the level with the voxel size of the image, if it lies on its voxels; else the finest that does and that
+    regridding brings there; else the finest of all, whose misfit is for the caller to say. UserError, naming the array
+    as `kind`, for channels.
     """
     try:
-        volume = array.open(wanted_voxel_size_nm)
+        volume = array.open(None if raw is None else raw.voxel_size_nm)
     except UserError:
         # a pyramid without that level, which regridding makes up for; whatever else is wrong is raised again
         volume = array.open()
+    note = None
+    if raw is not None and not _fits(volume.grid, raw):
+        for name, level in array.open_levels().items():
+            if _fits(level.grid, raw):
+                note = (
+                    f"the level with the voxel size {format_nm(volume.grid.voxel_size_nm)} lies between the voxels of "
+                    f"raw; level {name} {format_nm(level.grid.voxel_size_nm)} is pooled instead"
+                )
+                volume = level
+                break
+    if volume.channels == 1 and isinstance(volume, StoredVolume):
+        volume = volume.one_channel(0)
     if volume.channels is not None:
-        raise UserError(f"{what} {array.path!r}: has a channel axis; there must be z, y, x only")
-    return volume
+        last = volume.channels - 1
+        raise _UnfitError(
+            array, f"has {volume.channels} channels; name one by `channel:` 0 to {last} at the array", kind
+        )
+    return volume, note
 
 
-def _open_integers(array: ArrayRef, wanted_voxel_size_nm: tuple[float, ...] | None) -> Volume:
-    volume = open_plain(array, wanted_voxel_size_nm, "labels")
+def _fits(labels: Grid, raw: Grid) -> bool:
+    try:
+        Relation.between(labels, raw)
+    except UserError:
+        return False
+    return True
+
+
+def _open_integers(array: ArrayRef, raw: Grid | None) -> tuple[Volume, str | None]:
+    volume, note = open_plain(array, raw, "labels")
     if volume.dtype.kind not in "biu":
-        raise UserError(f"labels {array.path!r}: dtype {volume.dtype}; labels must be integers: convert the array")
-    return volume
-
-
-def _encoding(volume: Volume, flat: bool = False) -> Mapping[str, int]:
-    """Return the attribute `encoding` (meaning -> value), or an empty mapping."""
-    encoding = volume.attributes.get("encoding")
-    if not isinstance(encoding, Mapping):
-        return {}
-    absent = encoding.get("absent", 0)
-    if not flat and absent != 0:
-        raise UserError(f"labels {volume.path!r}: `encoding` says that {absent} is absent; only 0 can be")
-    return encoding
-
-
-def _unknown(given: int | None, volume: Volume, encoding: Mapping[str, int]) -> int | None:
-    if given is not None:
-        return given
-    return encoding.get("unknown", 255 if volume.dtype == np.uint8 else None)
+        raise _UnfitError(array, f"dtype {volume.dtype}; labels must be integers: convert the array")
+    return volume, note

@@ -35,7 +35,7 @@ class PredictFunction(BlockFunction):
     predictor: Predictor
     source: Volume
     target: Volume
-    intensity_range: tuple[float, float]
+    intensity_range: tuple[float, ...]
     flips: bool = False
     skip_empty: bool = False
     mask: Volume | None = None

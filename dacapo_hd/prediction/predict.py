@@ -26,7 +26,7 @@ def predict(
     source: Volume,
     target: Volume,
     roi: Roi,
-    intensity_range: tuple[float, float],
+    intensity_range: tuple[float, ...],
     block_shape_vx: Sequence[int] | None = None,
     memory_bytes: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -50,7 +50,7 @@ def predict(
 
 
 def predict_in_memory(
-    predictor: Predictor, source: Volume, grid: Grid, intensity_range: tuple[float, float]
+    predictor: Predictor, source: Volume, grid: Grid, intensity_range: tuple[float, ...]
 ) -> Prediction:
     """Predict the part of `source` that `grid` covers, as float32."""
     channels = tuple(channel.name for channel in predictor.task.output_channels())

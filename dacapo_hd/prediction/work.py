@@ -9,6 +9,7 @@ import attrs
 
 from dacapo_hd.arrays import Volume
 from dacapo_hd.blockwise import BlockWork
+from dacapo_hd.datasplits.intensity import IntensityRange
 from dacapo_hd.prediction.function import PredictFunction
 from dacapo_hd.prediction.predictor import Predictor
 
@@ -35,7 +36,7 @@ class PredictWork(BlockWork):
     loader: PredictorLoader
     source: Volume
     target: Volume
-    intensity_range: tuple[float, float]
+    intensity_range: tuple[float, ...]
     flips: bool = False
     skip_empty: bool = False
     mask: Volume | None = None
@@ -48,7 +49,7 @@ class PredictWork(BlockWork):
             "voxel_size_nm": list(self.source.grid.voxel_size_nm),
             "begin_nm": list(self.target.grid.offset_nm),
             "shape": list(self.target.grid.shape_vx),
-            "intensity_range": list(self.intensity_range),
+            "intensity_range": IntensityRange(*self.intensity_range).to_list(),
             "flips": self.flips,
             "skip_empty": self.skip_empty,
             "mask": None if self.mask is None else self.mask.path,

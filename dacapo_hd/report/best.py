@@ -9,7 +9,6 @@ from pathlib import Path
 import attrs
 
 from dacapo_hd.arrays import ArrayRef
-from dacapo_hd.config import expand_env
 from dacapo_hd.datasplits.base import Part
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.scores import score_named
@@ -84,7 +83,7 @@ def source_of(run: Run) -> list[str] | None:
     """Return the arguments that name the raw data of a run's first test crop, or validation crop; None without any."""
     for part in OF_THE_RUN:
         try:
-            crops = run.datasplit.crops(part)
+            crops = run.datasplit.drawn_from(part)
         except UserError:
             # of a folder that is not on this machine
             continue
@@ -94,15 +93,23 @@ def source_of(run: Run) -> list[str] | None:
 
 
 def _arguments(raw: ArrayRef) -> list[str]:
-    path = raw.path if raw.level is None else f"{raw.path}/{raw.level}"
     try:
-        path = expand_env(path)
+        path = raw.place
     except UserError:
         # of a variable that is not set on this machine: who reads the command sees which
-        return [path]
-    if raw.voxel_size_nm is None:
-        return [path]
-    return [path, "--voxel-size", ",".join(f"{size:g}" for size in raw.voxel_size_nm)]
+        path = raw.path
+    named = {
+        "--axes": raw.axes,
+        "--voxel-size": raw.voxel_size_nm,
+        "--assumed-voxel-size": raw.assumed_voxel_size_nm,
+    }
+    options = [
+        part
+        for option, value in named.items()
+        if value is not None
+        for part in (option, value if isinstance(value, str) else ",".join(f"{size:.15g}" for size in value))
+    ]
+    return [path if raw.level is None else f"{path}/{raw.level}", *options]
 
 
 def _extent(cells: Mapping[Cell, float]) -> str:

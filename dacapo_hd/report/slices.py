@@ -61,7 +61,7 @@ def read_slices(
 def _truth(labels: Sequence[LabelSource], part: Grid) -> dict[str, np.ndarray]:
     found: dict[str, np.ndarray] = {}
     for source in labels:
-        opened = source.open(part.voxel_size_nm)
+        opened = source.open(part)
         found |= {name: one.code for name, one in opened.read(part.roi, part).items()}
     return found
 

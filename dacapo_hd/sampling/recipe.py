@@ -11,13 +11,17 @@ from dacapo_hd.architectures.base import Architecture
 from dacapo_hd.datasplits import OpenCrop
 from dacapo_hd.datasplits.fingerprint import unknown_everywhere
 from dacapo_hd.errors import UserError, said_once
-from dacapo_hd.geometry import format_shape
+from dacapo_hd.geometry import format_nm, format_shape
 from dacapo_hd.sampling.augment import GeometricAugment
 from dacapo_hd.sampling.boxes import Box
 from dacapo_hd.sampling.geometric import Transpose
 from dacapo_hd.sampling.locations import Locator
 from dacapo_hd.sampling.sampling import Sampling
 from dacapo_hd.tasks.base import Task
+
+# labels further around a sample than so many lengths of the crop, or more voxels of them: a mistaken unit
+MOST_CONTEXT = 10
+MOST_WINDOW_VX = 2**31
 
 
 @attrs.frozen
@@ -41,14 +45,17 @@ class Windows:
         if any(s != 1 for s in scale):
             raise UserError(f"architecture: its output voxels must be its input voxels, but each covers {scale}")
         begin = tuple((n - m) // 2 for n, m in zip(shape, output, strict=True))
-        context = [
-            max(math.ceil(task.context_nm / size), least)
-            for size, least in zip(voxel_size_nm, task.context_vx, strict=True)
-        ]
-        if task.context_axes == "yx":
-            context[0] = 0
         planar = shape[0] == 1 or architecture.context_vx[0] == 0
-        return cls(Box((0, 0, 0), shape), Box(begin, output), tuple(context), planar)
+        return cls(Box((0, 0, 0), shape), Box(begin, output), label_context_vx(task, voxel_size_nm), planar)
+
+
+def label_context_vx(task: Task, voxel_size_nm: Sequence[float]) -> tuple[int, ...]:
+    """Return how many voxels (z, y, x) beyond the output a task needs labels."""
+    context = [
+        max(math.ceil(task.context_nm / size), least)
+        for size, least in zip(voxel_size_nm, task.context_vx, strict=True)
+    ]
+    return (0, *context[1:]) if task.context_axes == "yx" else tuple(context)
 
 
 def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architecture, sampling: Sampling) -> None:
@@ -62,6 +69,7 @@ def check_crops(crops: Sequence[OpenCrop], task: Task, architecture: Architectur
         own = [
             *_of_raw(crop, crops[0], architecture, sampling),
             *_of_annotations(crop, task, architecture),
+            *_of_context(crop, task, architecture, sampling),
             *task.problems_with(architecture, crop.raw_grid.voxel_size_nm, crop.raw_grid.shape_vx),
         ]
         found += [(f"crop {crop.name!r}", problem) for problem in own]
@@ -112,6 +120,22 @@ def _of_raw(crop: OpenCrop, first: OpenCrop, architecture: Architecture, samplin
             "architecture.input_shape_vx smaller, or set trainer.sampling.pad_small_crops: true to mirror the raw data"
         )
     return problems
+
+
+def _of_context(crop: OpenCrop, task: Task, architecture: Architecture, sampling: Sampling) -> list[str]:
+    """Say that labels would be needed so far around a sample that a length is probably in another unit."""
+    context, longest = label_context_vx(task, crop.raw_grid.voxel_size_nm), max(crop.raw_grid.shape_vx)
+    window = [
+        n + 2 * c for n, c in zip(architecture.output_shape_vx(architecture.input_shape_vx), context, strict=True)
+    ]
+    far = max(context) > MOST_CONTEXT * longest or math.prod(window) > MOST_WINDOW_VX
+    if sampling.allow_large_context or not far:
+        return []
+    return [
+        f"the task needs labels up to {task.context_nm:g} nm ({max(context)} voxels) around each patch, but raw is "
+        f"{longest} voxels long; correct the voxel size {format_nm(crop.raw_grid.voxel_size_nm)} (is it in "
+        "micrometres?) or the lengths of the task, or set trainer.sampling.allow_large_context: true"
+    ]
 
 
 def _of_annotations(crop: OpenCrop, task: Task, architecture: Architecture) -> list[str]:

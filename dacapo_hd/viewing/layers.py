@@ -7,7 +7,7 @@ from pathlib import Path
 
 import attrs
 
-from dacapo_hd.arrays import ArrayRef, Volume, arrays_in, downsampling_of
+from dacapo_hd.arrays import ArgumentRef, ArrayRef, Volume, arrays_in, downsampling_of
 from dacapo_hd.errors import UserError
 from dacapo_hd.prediction.stored import ATTRIBUTE
 from dacapo_hd.viewing.shaders import image_shader, quantity_shader, rgb_shader
@@ -33,8 +33,10 @@ class Layer:
     visible: bool = True
 
 
-def layers_of_paths(paths: Sequence[str], labels: Sequence[str] = ()) -> list[Layer]:
+def layers_of_paths(paths: Sequence[str], labels: Sequence[str] = (), like: ArrayRef | None = None) -> list[Layer]:
     """Open arrays, pyramids, and all arrays in groups and folders; those in `labels` are segmentations for certain.
+
+    `like` says of each what its file does not.
 
     What is not in `labels` is one if its attributes or the name of its folder say so, if its levels are a mode, or if
     it has 32 or 64 bit integers. Raises UserError with the problems of every path.
@@ -44,7 +46,7 @@ def layers_of_paths(paths: Sequence[str], labels: Sequence[str] = ()) -> list[La
     for path, certain in [*((path, False) for path in paths), *((path, True) for path in labels)]:
         try:
             for one in arrays_in(path):
-                levels = tuple(ArrayRef(one).open_levels().values())
+                levels = tuple(_like(like, one).open_levels().values())
                 opened.append((one, levels, certain or _is_segmentation(one, levels[0])))
         except UserError as error:
             problems += error.problems
@@ -57,6 +59,10 @@ def layers_of_paths(paths: Sequence[str], labels: Sequence[str] = ()) -> list[La
     for name, (_, levels, segmented) in zip(names, opened, strict=True):
         shown += [Layer(name, levels, labels=True)] if segmented else image_layers(name, levels)
     return shown
+
+
+def _like(like: ArrayRef | None, path: str) -> ArrayRef:
+    return ArgumentRef(path) if like is None else attrs.evolve(like, path=path)
 
 
 def _is_segmentation(path: str, volume: Volume) -> bool:

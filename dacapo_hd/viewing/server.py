@@ -68,8 +68,12 @@ class Reader:
 
 
 def _fits(level: Grid, finest: Grid) -> bool:
-    """Tell whether the voxels of a level each cover whole voxels of the finest, from the same corner."""
-    if level.offset != finest.offset or not _divides(finest.voxel_size, level.voxel_size):
+    """Tell whether the voxels of a level each cover whole voxels of the finest, from about the same corner.
+
+    Many pyramids say nothing of the corners, which then seem to differ by less than a voxel of the level.
+    """
+    apart = zip(level.offset - finest.offset, level.voxel_size, strict=True)
+    if any(abs(shift) >= size for shift, size in apart) or not _divides(finest.voxel_size, level.voxel_size):
         return False
     factors = level.voxel_size / finest.voxel_size
     return level.shape_vx == tuple(-(-n // int(f)) for n, f in zip(finest.shape_vx, factors, strict=True))

@@ -10,7 +10,7 @@ import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from dacapo_hd.arrays import is_remote
+from dacapo_hd.arrays import ArgumentRef, ArrayRef, is_remote
 from dacapo_hd.errors import UserError
 from dacapo_hd.run import Run
 from dacapo_hd.viewing.layers import Layer, layers_of_paths
@@ -24,6 +24,9 @@ def view(
     *,
     labels: Sequence[str] = (),
     crops: Sequence[str] = (),
+    axes: str | None = None,
+    voxel_size_nm: str | None = None,
+    assumed_voxel_size_nm: str | None = None,
     port: int = 0,
     open_browser: bool = True,
     write: Callable[[str], object] = print,
@@ -31,12 +34,14 @@ def view(
 ) -> None:
     """Serve runs (by name) and arrays (by path or URL) until Ctrl-C, or until `until` is set.
 
-    A target that exists as a file or folder is a path. `labels` are paths of segmentations. See `layers_of_run` for
-    `crops`, `serve` for `port`, and both for what is raised.
+    A target that exists as a file or folder is a path. `labels` are paths of segmentations. `axes`, `voxel_size_nm` and
+    `assumed_voxel_size_nm` say of all arrays what their files do not, as in ArrayRef. See `layers_of_run` for `crops`,
+    `serve` for `port`, and both for what is raised.
     """
     if not targets and not labels:
         raise UserError("nothing to view; name runs or arrays")
-    server = serve(_layers(targets, load_run, labels, crops), port)
+    like = ArgumentRef("-", voxel_size_nm, axes=axes, assumed_voxel_size_nm=assumed_voxel_size_nm)
+    server = serve(_layers(targets, load_run, labels, crops, like), port)
     try:
         write(server.url)
         write(
@@ -53,11 +58,15 @@ def view(
 
 
 def _layers(
-    targets: Sequence[str], load_run: Callable[[str], Run], labels: Sequence[str], crops: Sequence[str]
+    targets: Sequence[str],
+    load_run: Callable[[str], Run],
+    labels: Sequence[str],
+    crops: Sequence[str],
+    like: ArrayRef,
 ) -> list[Layer]:
     paths = [target for target in targets if is_remote(target) or Path(target).exists() or "/" in target]
     names = [target for target in targets if target not in paths]
-    shown = layers_of_paths(paths, labels) if paths or labels else []
+    shown = layers_of_paths(paths, labels, like) if paths or labels else []
     for name in names:
         shown += layers_of_run(load_run(name), crops)
     return shown

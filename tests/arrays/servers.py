@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import re
 import subprocess
 import sys
 import threading
@@ -31,6 +32,32 @@ class FileHandler(http.server.SimpleHTTPRequestHandler):
         return super().do_GET()
 
 
+class BucketHandler(FileHandler):
+    """As `/BUCKET/OBJECT` of S3 where nobody may list the bucket: what is not there gets the answer `server.refusal`.
+
+    `server.answers` are those for paths with other ends; "" is the end of all.
+    """
+
+    def do_GET(self):
+        self.server.requests.append(self.path)
+        file = Path(self.translate_path(self.path))
+        usual = None if file.is_file() else self.server.refusal
+        code = next((code for end, code in self.server.answers.items() if self.path.endswith(end)), usual)
+        if code is not None:
+            return self.send_error(code)
+        content = file.read_bytes()
+        first, last = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", "bytes=0-")).groups()
+        begin, end = (int(first), int(last or len(content)) + 1) if first else (len(content) - int(last), len(content))
+        part = content[begin:end]
+        self.send_response(206 if "Range" in self.headers else 200)
+        self.send_header("Content-Range", f"bytes {begin}-{begin + len(part) - 1}/{len(content)}")
+        self.send_header("Content-Length", str(len(part)))
+        self.send_header("ETag", '"1"')
+        self.send_header("x-goog-generation", "1")
+        self.end_headers()
+        self.wfile.write(part)
+
+
 class CloudHandler(FileHandler):
     """`/storage/v1/b/BUCKET/o/OBJECT?alt=media` is the file OBJECT in the folder BUCKET."""
 
@@ -39,11 +66,15 @@ class CloudHandler(FileHandler):
         return str(Path(self.directory) / bucket / name)
 
 
+class CloudBucketHandler(CloudHandler, BucketHandler):
+    """The same of a bucket that nobody may list."""
+
+
 @contextmanager
 def serving(folder, handler=FileHandler):
     """Yield a server of a folder; `url` is its address."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(handler, directory=str(folder)))
-    server.requests = []
+    server.requests, server.refusal, server.answers = [], 403, {}
     server.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()

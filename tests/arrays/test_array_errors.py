@@ -9,7 +9,8 @@ from dacapo_hd.arrays import ArrayRef, open_volume
 from dacapo_hd.errors import UserError
 
 DATA = numbers(4, 5, 6)
-GIVE = "give voxel_size_nm: [z, y, x] in the config, or --voxel-size on the command line"
+GIVE_ANOTHER = "write `voxel_size_nm: [z, y, x]` at the array"
+GIVE = f"{GIVE_ANOTHER}, or `assumed_voxel_size_nm: [z, y, x]` in the datasplit"
 
 
 def problem(ref, wanted=None):
@@ -71,13 +72,13 @@ def test_missing_voxel_size(tmp_path, zarr_format):
 @pytest.mark.parametrize(
     ("attributes", "message"),
     [
-        ({"voxel_size": [4, -4, 4]}, f"the voxel size must be > 0, got [4, -4, 4] nm; {GIVE}"),
+        ({"voxel_size": [4, -4, 4]}, f"the voxel size must be > 0, got [4, -4, 4] nm; {GIVE_ANOTHER}"),
         ({"voxel_size": 4}, "its attribute 'voxel_size' is 4, not one entry per axis (z, y, x)"),
         ({"resolution": [4, "b", 4]}, "its attribute 'resolution' is [4, 'b', 4], not one entry per axis (z, y, x)"),
         ({"voxel_size": [4, 4, 4], "offset": [1]}, "its attribute 'offset' is [1], not one entry per axis (z, y, x)"),
         (
             {"voxel_size": [4, 4, 4], "units": "pixel"},
-            f"axis 'z' has the unknown unit 'pixel' (known: m, cm, mm, um, nm, angstrom, pm, fm); {GIVE}",
+            f"axis 'z' has the unknown unit 'pixel' (known: m, cm, mm, um, nm, angstrom, pm, fm); {GIVE_ANOTHER}",
         ),
     ],
 )
@@ -91,7 +92,7 @@ def test_ome_axis_without_unit(tmp_path):
     path = write_array(group / "s0", DATA)
     assert problem(group) == (
         f"{path} (Zarr 2 array of shape (4, 5, 6)): axis 'z' has no unit (known: m, cm, mm, um, nm, angstrom, pm, fm); "
-        f"{GIVE}"
+        f"{GIVE_ANOTHER}"
     )
 
 

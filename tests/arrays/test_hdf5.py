@@ -16,7 +16,7 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 
 DATA = numbers(4, 5, 6)
-GIVE = "give voxel_size_nm: [z, y, x] in the config, or --voxel-size on the command line"
+GIVE = "write `voxel_size_nm: [z, y, x]` at the array, or `assumed_voxel_size_nm: [z, y, x]` in the datasplit"
 
 
 def write(file, name="volumes/raw", data=DATA, attributes=None, **options):

@@ -12,7 +12,8 @@ from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 
 DATA = numbers(4, 5, 6)
-GIVE = "give voxel_size_nm: [z, y, x] in the config, or --voxel-size on the command line"
+GIVE_ANOTHER = "write `voxel_size_nm: [z, y, x]` at the array"
+GIVE = f"{GIVE_ANOTHER}, or `assumed_voxel_size_nm: [z, y, x]` in the datasplit"
 
 
 def write_n5(folder, data, attributes=None):
@@ -114,6 +115,57 @@ def test_n5_viewer_pyramids_share_their_corner(tmp_path, where):
     assert open_volume(group / "s1").grid == coarse.grid
 
 
+FINEST = {"pixelResolution": {"dimensions": [4, 4, 40], "unit": "nm"}}
+
+
+@pytest.mark.parametrize("key", ["scales", "downsamplingFactors"])
+@pytest.mark.parametrize(
+    ("own", "size"),
+    [
+        ({}, (40, 12, 12)),
+        ({"pixelResolution": {"dimensions": [12, 12, 40], "unit": "nm"}}, (40, 12, 12)),
+        ({"pixelResolution": {"dimensions": [0.012, 0.012, 0.04], "unit": "um"}}, (40, 12, 12)),
+        ({**FINEST, "downsamplingFactors": [2, 2, 2]}, (80, 8, 8)),
+        ({"downsamplingFactors": [2, 2, 2]}, (80, 8, 8)),
+    ],
+)
+def test_what_a_level_says_itself_counts_more_than_what_its_group_says(tmp_path, key, own, size):
+    group = write_group(tmp_path / "a.n5/em", {**FINEST, key: [[1, 1, 1], [3, 3, 1], [9, 9, 1]]})
+    for name, attributes in (("s0", {}), ("s1", own), ("s2", {})):
+        write_n5(group / name, DATA, attributes)
+    levels = ArrayRef(str(group)).open_levels()
+    corner = (-20, -2, -2)
+    expected = {"s0": (40, 4, 4), "s1": size, "s2": (40, 36, 36)}
+    assert {name: volume.grid for name, volume in levels.items()} == {
+        name: Grid.from_nm((4, 5, 6), voxel_size_nm, corner) for name, voxel_size_nm in expected.items()
+    }
+    for name, volume in levels.items():
+        assert open_volume(group / name).grid == volume.grid
+
+
+def test_a_transform_of_a_level_counts_more_than_what_its_group_says(tmp_path):
+    group = write_group(tmp_path / "a.n5/em", {**FINEST, "scales": [[1, 1, 1], [2, 2, 1]]})
+    write_n5(group / "s0", DATA)
+    write_n5(group / "s1", DATA, {"transform": transform([30, 7, 7], [15, 3.5, 3.5]), **FINEST})
+    assert ArrayRef(str(group), level="s1").open().grid == Grid.from_nm((4, 5, 6), (30, 7, 7))
+    assert open_volume(group / "s1").grid == Grid.from_nm((4, 5, 6), (30, 7, 7))
+
+
+def test_levels_that_are_links(tmp_path):
+    group = write_group(tmp_path / "a.n5/em", {**FINEST, "scales": [[1, 1, 1], [2, 2, 1]]})
+    for name in ("s0", "s1"):
+        write_n5(group / name, DATA)
+    # in a plain folder, in a group that says nothing, and in one that says something else
+    write_group(tmp_path / "b.n5", {"n5": "2.5.1"})
+    own = write_group(tmp_path / "c.n5", {**FINEST, "scales": [[1, 1, 1], [4, 4, 1]]})
+    (tmp_path / "links").mkdir()
+    for folder, name, size in (("links", "raw", 8), ("b.n5", "raw", 8), (own.name, "s1", 16)):
+        (tmp_path / folder / name).symlink_to(group / "s1")
+        volume = open_volume(tmp_path / folder / name)
+        assert volume.grid == Grid.from_nm((4, 5, 6), (40, size, size), (-20, -2, -2))
+        np.testing.assert_array_equal(volume.read(), DATA)
+
+
 def test_paintera_pyramids(tmp_path):
     group = write_group(tmp_path / "a.n5/raw", {"multiScale": True, "resolution": [4, 4, 40], "offset": [8, 0, 80]})
     write_n5(group / "s0", DATA)
@@ -129,7 +181,7 @@ def test_bigdataviewer_has_its_unit_elsewhere(tmp_path):
         open_volume(path)
     assert str(error.value) == (
         f"{path} (N5 array of shape (6, 5, 4)): axis 'x' has the unknown unit 'as in the XML file' "
-        f"(known: m, cm, mm, um, nm, angstrom, pm, fm); {GIVE}"
+        f"(known: m, cm, mm, um, nm, angstrom, pm, fm); {GIVE_ANOTHER}"
     )
     assert ArrayRef(str(group), voxel_size_nm=(200, 100, 100)).open().grid.voxel_size_nm == (200, 100, 100)
 
@@ -160,7 +212,7 @@ def test_groups_need_no_metadata(tmp_path):
         ({"transform": {"axes": ["z"]}}, "its attributes about voxel size are damaged: KeyError('scale')"),
         (
             {"pixelResolution": [1.5, 1.5, 1.5]},
-            "axis 'x' has no unit (known: m, cm, mm, um, nm, angstrom, pm, fm); " + GIVE,
+            "axis 'x' has no unit (known: m, cm, mm, um, nm, angstrom, pm, fm); " + GIVE_ANOTHER,
         ),
         ({"downsamplingFactors": 3, "pixelResolution": {"dimensions": [1, 1, 1], "unit": "nm"}}, "are damaged: "),
     ],

@@ -9,11 +9,12 @@ import textwrap
 
 import numpy as np
 import pytest
-from servers import CloudHandler, serving, serving_s3, upload
+from servers import BucketHandler, CloudBucketHandler, CloudHandler, serving, serving_s3, upload
 from test_n5 import write_n5
 from zarr_files import multiscale, numbers, scale, write_array, write_group
 
 from dacapo_hd.arrays import ArrayRef, create_volume, open_volume
+from dacapo_hd.arrays.nodes import DOCUMENTS
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 
@@ -234,6 +235,140 @@ def test_servers_that_refuse(server, aws):
     )
 
 
+# the file of a chunk that is left out, its box, and what is read in its place
+SPARSE = {
+    "zarr2": ("0/1/0", np.s_[..., :2, 3:, :4], 7),
+    "channels": ("0/1/0/1", np.s_[..., 2:, :3, 4:], 7),
+    "zarr3": ("c/1/0/1", np.s_[..., 2:, :3, 4:], 7),
+    "sharded": ("c/0/0/0", np.s_[..., :2, :4, :4], 7),
+    "n5": ("1/1/0", np.s_[..., :3, 3:, 3:], 0),
+}
+
+
+def write_sparse(folder, name):
+    """Write an array without one of its chunks, and no group above its pyramid; return its voxels."""
+    channels = 2 if name == "channels" else None
+    data = numbers(*([channels] if channels else []), *GRID.shape_vx)
+    if name == "n5":
+        write_n5(folder / "n5/s0", data, {"resolution": [9.8, 9.8, 4.6], "offset": [0, -3.3, 2.5]})
+    else:
+        layout = {"chunk_shape_vx": (2, 3, 4), "zarr_format": 3 if name in ("zarr3", "sharded") else 2}
+        if name == "sharded":
+            layout.update(chunk_shape_vx=(1, 2, 2), shard_shape_vx=(2, 4, 4))
+        create_volume(folder / name, GRID, data.dtype, channels, **layout).write(GRID.roi, data)
+        document = folder / name / "s0" / ("zarr.json" if layout["zarr_format"] == 3 else ".zarray")
+        document.write_text(json.dumps({**json.loads(document.read_text()), "fill_value": 7}))
+    file, box, value = SPARSE[name]
+    (folder / name / "s0" / file).unlink()
+    data[box] = value
+    return data
+
+
+def check_sparse(url, data):
+    for volume in (open_volume(f"{url}/s0"), *([] if url.endswith("n5") else [open_volume(url)])):
+        assert volume.grid == GRID
+        for one in (pickle.loads(pickle.dumps(volume)), volume.cached(10**6)):
+            np.testing.assert_array_equal(one.read(), data)
+            for begin, shape in (((1, 1, 1), (3, 4, 5)), ((0, 4, 3), (1, 1, 3)), ((0, 0, 0), (1, 1, 1))):
+                box = (..., *(slice(b, b + n) for b, n in zip(begin, shape, strict=True)))
+                np.testing.assert_array_equal(one.read(GRID.roi_of(begin, shape)), data[box])
+
+
+@pytest.mark.parametrize("refusal", [403, 401])
+@pytest.mark.parametrize("name", SPARSE)
+def test_servers_that_refuse_what_is_not_there(tmp_path, name, refusal):
+    data = write_sparse(tmp_path / "site", name)
+    with serving(tmp_path, BucketHandler) as server:
+        server.refusal = refusal
+        check_sparse(f"{server.url}/site/{name}", data)
+
+
+@pytest.mark.parametrize("name", SPARSE)
+def test_buckets_of_s3_that_may_not_be_listed(aws, tmp_path, name):
+    data = write_sparse(tmp_path / "bucket", name)
+    with serving(tmp_path, BucketHandler) as server:
+        aws.setenv("AWS_ENDPOINT_URL", server.url)
+        check_sparse(f"s3://bucket/{name}", data)
+
+
+def test_buckets_of_google_that_may_not_be_listed(tmp_path):
+    sums = [write_sparse(tmp_path / "bucket", name).sum() for name in SPARSE]
+    with serving(tmp_path, CloudBucketHandler) as server:
+        paths = [f"gs://bucket/{name}/s0" for name in SPARSE]
+        found = sums_read_elsewhere(paths, {"TENSORSTORE_GCS_HTTP_URL": server.url}, tmp_path)
+    assert found == "".join(f"{GRID} {total}\n" for total in sums)
+
+
+def test_what_is_asked_of_a_server(tmp_path):
+    write_sparse(tmp_path, "zarr2")
+    with serving(tmp_path, BucketHandler) as server:
+        volume = open_volume(f"{server.url}/zarr2/s0")
+        assert server.requests.count("/zarr2/s0/.zarray") == 2
+        # a chunk that is there, and one that is not: it, the metadata, and it again
+        for begin, count in (((0, 0, 0), 1), ((0, 3, 0), 3)):
+            server.requests.clear()
+            volume.read(GRID.roi_of(begin, (1, 1, 1)))
+            assert len(server.requests) == count
+
+
+def test_an_array_that_is_refused_itself(tmp_path):
+    write_sparse(tmp_path, "zarr2")
+    advice = "access denied (HTTP 403); check the address and your permissions"
+    with serving(tmp_path, BucketHandler) as server:
+        url = f"{server.url}/zarr2"
+        volume = open_volume(f"{url}/s0")
+        assert problem(f"{url}/nothing") == f"cannot open {url}/nothing: {advice}"
+        server.answers = {"": 403}
+        assert problem(f"{url}/s0") == f"cannot open {url}/s0: {advice}"
+        with pytest.raises(UserError) as error:
+            volume.read()
+    message = str(error.value)
+    assert message.startswith(f"{url}/s0: cannot read: PERMISSION_DENIED: Error reading {url}/s0/")
+    assert "\n" not in message
+
+
+def test_a_chunk_that_fails_otherwise_is_an_error(tmp_path):
+    write_sparse(tmp_path, "zarr2")
+    with serving(tmp_path, BucketHandler) as server:
+        volume = open_volume(f"{server.url}/zarr2")
+        server.answers = {"s0/1/1/1": 400}
+        with pytest.raises(UserError, match=r"cannot read: .*zarr2/s0/1/1/1: Bad Request"):
+            volume.read()
+
+
+def test_an_array_without_a_group_on_a_server_that_refuses_what_is_not_there(tmp_path, zarr_format):
+    path = write_array(tmp_path / "a.zarr/em/raw", DATA, {"voxel_size": [8, 8, 8]}, zarr_format)
+    bare = write_array(tmp_path / "a.zarr/em/bare", DATA, None, zarr_format)
+    with serving(tmp_path, BucketHandler) as server:
+        volume = open_volume(f"{server.url}/a.zarr/em/raw")
+        assert volume.grid == open_volume(path).grid
+        np.testing.assert_array_equal(volume.read(), DATA)
+        url = f"{server.url}/a.zarr/em/{bare.name}"
+        assert problem(url).startswith(f"{url} (Zarr {zarr_format} array of shape (4, 5, 6)): has no voxel size")
+
+
+def test_groups_on_servers_that_refuse_what_is_not_there(tmp_path):
+    group = write_group(tmp_path / "bare.zarr")
+    shared = {"pixelResolution": {"dimensions": [4, 4, 40], "unit": "nm"}, "scales": [[1, 1, 1], [2, 2, 1]]}
+    for name in ("s0", "s1"):
+        write_n5(tmp_path / "a.n5/em" / name, DATA)
+    (tmp_path / "a.n5/em/attributes.json").write_text(json.dumps(shared))
+    with serving(tmp_path, BucketHandler) as server:
+        levels = ArrayRef(f"{server.url}/a.n5/em").open_levels()
+        sizes = {name: volume.grid.voxel_size_nm for name, volume in levels.items()}
+        assert sizes == {"s0": (40, 4, 4), "s1": (40, 8, 8)}
+        assert open_volume(f"{server.url}/a.n5/em/s1").grid == levels["s1"].grid
+        url = f"{server.url}/{group.name}"
+        assert problem(url) == f"{url} (Zarr 2 group): has no OME multiscales; it contains no arrays"
+
+
+def test_what_is_above_a_missing_array_may_be_refused(tmp_path):
+    with serving(tmp_path, BucketHandler) as server:
+        server.answers = {f"nothing/{name}": 404 for name in DOCUMENTS}
+        url = f"{server.url}/a.zarr/nothing"
+        assert problem(url).startswith(f"no array at {url}: neither there nor above it is any of zarr.json, ")
+
+
 def test_unreachable_servers(aws):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
@@ -276,6 +411,13 @@ def test_a_damaged_chunk_and_a_failing_server_while_reading(server, files):
 )  # fmt: skip
 def test_addresses_that_make_no_sense(path, message):
     assert problem(path) == message.format(path)
+
+
+@pytest.mark.parametrize("path", ["zarr3.zarr/../zarr2.zarr/./a b", "../zarr2.zarr/a%20b", "zarr2.zarr/x/%2E%2E/a b/"])
+def test_addresses_that_go_up(server, path):
+    volume = open_volume(f"{server.url}/{path}")
+    assert volume.path == f"{server.url}/zarr2.zarr/a b/s0"
+    np.testing.assert_array_equal(volume.read(), DATA)
 
 
 def test_single_files_are_not_read_over_a_network(server):

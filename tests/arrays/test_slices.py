@@ -98,7 +98,7 @@ def test_tags_of_the_first_section_give_y_and_x(tmp_path):
         open_volume(tmp_path / "stack")
     assert str(error.value) == (
         f"{tmp_path}/stack (stack of 12 .tif files of 20 x 30 uint8): has no voxel size for z (only y 5 nm, x 4 nm); "
-        "give voxel_size_nm: [z, y, x] in the config, or --voxel-size on the command line"
+        "write `voxel_size_nm: [z, y, x]` at the array, or `assumed_voxel_size_nm: [z, y, x]` in the datasplit"
     )
 
 

@@ -64,7 +64,7 @@ def test_missing_array(make, tmp_path):
 def test_wrong_dimensionality(make, store):
     (problem,) = problems_of_crop(make(labels=np.zeros((2, 2, 3, 4), np.uint8)))
     assert problem.startswith("crop 'a': labels '")
-    assert problem.endswith("/a/mito': has a channel axis; there must be z, y, x only")
+    assert problem.endswith("/a/mito': has 2 channels; name one by `channel:` 0 to 1 at the array")
 
 
 def test_incompatible_voxel_sizes(make):
@@ -81,8 +81,8 @@ def test_shifted_grids(make):
     path = crop.labels[0].arrays["mito"].path
     assert problems_of_crop(crop) == [
         f"crop 'a': labels '{path}/s0': offset [2, 0, 0] nm at voxel size [4, 4, 4] nm is between voxels of the raw, "
-        "offset [0, 0, 0] nm at [4, 4, 4] nm; give the right `offset_nm` (lower corner of the first voxel) of one "
-        "of them"
+        "offset [0, 0, 0] nm at [4, 4, 4] nm; write `offset_nm: [0, 0, 0]` at that array if "
+        "both begin at one corner, else the corner of its first voxel"
     ]
 
 
@@ -163,10 +163,11 @@ def test_roi_without_labels(make):
 def test_dtype_that_needs_an_intensity_range(make):
     crop = make(raw=ZEROS.astype(np.uint16))
     assert problems_of_crop(crop) == [
-        "crop 'a': raw has the dtype uint16; give `datasplit.intensity_range`, the intensities that become -1 and 1"
+        "crop 'a': raw has the dtype uint16; give `datasplit.intensity_range`, the intensities that become -1 and 1, "
+        "or `percentile`"
     ]
     (opened,) = Crops(train=(crop,), intensity_range=(0, 4095)).open("train", ("mito",))
-    assert opened.intensity_range == (0, 4095)
+    assert opened.intensity_range == (0, 4095, 1)
 
 
 def test_mask_that_does_not_fit(make, store):
@@ -178,7 +179,7 @@ def test_mask_that_does_not_fit(make, store):
 def test_mask_with_channels(make, store):
     mask = store("mask", np.ones((2, 2, 3, 4), np.uint8))
     assert problems_of_crop(make(mask=mask)) == [
-        f"crop 'a': mask '{mask.path}': has a channel axis; there must be z, y, x only"
+        f"crop 'a': mask '{mask.path}': has 2 channels; name one by `channel:` 0 to 1 at the array"
     ]
 
 
@@ -274,7 +275,7 @@ def test_folder(store, tmp_path, monkeypatch):
         store(f"{group}/labels/semantic", inst)
     store("train/a/mask", np.array([[[1, 1, 0]]], np.uint8))
     monkeypatch.setenv("MY_DATA", str(tmp_path))
-    split = Folder("${MY_DATA}", ignore=("semantic",))
+    split = Folder("${MY_DATA}", ignore=("semantic",), unknown=255)
     assert [crop.name for crop in split.crops("train")] == ["a", "b"]
     assert [crop.name for crop in split.crops("validate")] == ["c"]
     assert split.class_scheme() == ClassScheme({"er": (), "mito": ()}, overlapping=True)

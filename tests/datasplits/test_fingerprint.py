@@ -37,8 +37,8 @@ def test_percentiles(store, block_voxels, dtype):
     raw = np.random.default_rng(0).permuted(np.arange(600) % 120).reshape(6, 10, 10).astype(dtype)
     found = fingerprint(open_crop(store, raw, intensity_range=(0, 255)), block_voxels)
     expected = np.percentile(raw, (1, 50, 99), method="inverted_cdf")
-    assert found.percentiles == tuple(expected)
-    assert found.nonfinite_count == 0
+    assert found.intensities.percentiles == tuple(expected)
+    assert found.intensities.nonfinite_count == 0
 
 
 @any_blocks
@@ -46,17 +46,17 @@ def test_nan_is_counted_and_left_out(store, block_voxels):
     raw = np.full((2, 6, 5, 12), 3, np.float32)
     raw[1, 2, 3, 4:7] = np.nan
     found = fingerprint(open_crop(store, raw, intensity_range=(0, 5)), block_voxels)
-    assert found.nonfinite_count == 3
-    assert found.percentiles == (3, 3, 3)
+    assert found.intensities.nonfinite_count == 3
+    assert found.intensities.percentiles == (3, 3, 3)
     everywhere = fingerprint(open_crop(store, raw * np.nan, "b", intensity_range=(0, 5)), block_voxels)
-    assert np.isnan(everywhere.percentiles).all()
+    assert np.isnan(everywhere.intensities.percentiles).all()
 
 
 def test_large_float_data_are_sampled(store):
     raw = np.random.default_rng(1).uniform(0, 100, (20, 20, 100)).astype(np.float32)
     found = fingerprint(open_crop(store, raw, intensity_range=(0, 100)), sampled_values=4000)
-    np.testing.assert_allclose(found.percentiles, (1, 50, 99), atol=3)
-    assert found.percentiles != tuple(np.percentile(raw, (1, 50, 99), method="inverted_cdf"))
+    np.testing.assert_allclose(found.intensities.percentiles, (1, 50, 99), atol=3)
+    assert found.intensities.percentiles != tuple(np.percentile(raw, (1, 50, 99), method="inverted_cdf"))
 
 
 def test_classes_of_which_nothing_is_known(store, tmp_path):
@@ -64,7 +64,7 @@ def test_classes_of_which_nothing_is_known(store, tmp_path):
 
     def crop(name, *mito):
         array = store(f"{len(list(tmp_path.iterdir()))}_mito", np.array([[mito]], np.uint8))
-        return Crop(name, raw, (ClassArrays({"mito": array}),))
+        return Crop(name, raw, (ClassArrays({"mito": array}, unknown=255),))
 
     scheme = ClassScheme({"mito": ("lum", "mem"), "lum": (), "mem": (), "er": ()})
 

@@ -23,7 +23,7 @@ def csv_scheme(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (file,) = fenced("csv")
     Path("classes.csv").write_text(file)
-    return ClassScheme.from_string("classes.csv")
+    return ClassScheme.from_file("classes.csv")
 
 
 @pytest.mark.parametrize("text", fenced("yaml"))

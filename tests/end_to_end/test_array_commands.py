@@ -58,12 +58,12 @@ def test_labels_of_a_dataset(dacapo_hd, here):
             (),
             1,
             "(TIFF of shape (20, 70, 90)): has no voxel size, neither in OME or ImageJ metadata nor in its resolution "
-            "tags; give voxel_size_nm: [z, y, x] in the config, or --voxel-size on the command line\n",
+            "tags; give --assumed-voxel-size Z,Y,X in nm\n",
         ),
         (
-            ("--voxel-size", "4,4"),
+            ("--voxel-size", "4,4,4,4"),
             2,
-            "expected three numbers > 0 as Z,Y,X, got '4,4'; see `dacapo-hd convert --help`\n",
+            "must be [z, y, x], or [y, x] for 2D, got '4,4,4,4'; see `dacapo-hd convert --help`\n",
         ),
         (("--offset", "4,4,x"), 2, "expected three numbers as Z,Y,X, got '4,4,x'; see `dacapo-hd convert --help`\n"),
         (

@@ -80,6 +80,11 @@ def test_masks_of_0_and_255_are_pointed_out(config, write, dacapo_hd, here):
     labels = [{"type": "ClassArrays", "arrays": {"mito": "own.zarr/mito"}}]
     config["task"]["classes"] = ["mito"]
     config["datasplit"] = {"type": "Crops", "train": [{"name": "a", "raw": "own.zarr/raw", "labels": labels}]}
-    code, out, _ = dacapo_hd("check", write(config))
-    assert code == 0
-    assert "'mito' is present in no crop; if its masks hold 0 and 255, note that 255 means unknown" in out
+    advice = "write `unknown: none` where the labels are named if 255 is the class"
+    for command in ("check", "train"):
+        code, out, err = dacapo_hd(command, write(config))
+        assert (code, err.count("\n")) == (1, 1)
+        assert err.startswith("error: datasplit.train: labels ") and advice in err
+        assert "no problems" not in out
+    labels[0]["unknown"] = "none"
+    assert dacapo_hd("check", write(config))[0] == 0

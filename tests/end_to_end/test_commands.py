@@ -274,7 +274,7 @@ def test_another_dtype_than_trained_on_is_refused(trained, dacapo_hd, here):
     assert (code, err) == (
         1,
         "error: deep.zarr/raw: the dtype is uint16, but run 'tiny' was trained on uint8 with intensities 0 to 255; "
-        "convert the volume, or train with datasplit.intensity_range\n",
+        "give --intensity-range, convert the volume, or train with datasplit.intensity_range\n",
     )
 
 

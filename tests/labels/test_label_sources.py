@@ -1,5 +1,6 @@
 import pickle
 
+import attrs
 import numpy as np
 import pytest
 
@@ -26,7 +27,7 @@ def row(*values, dtype=np.uint8):
 
 def read_row(source, scheme=None, width=None):
     """Read everything of a source with 4 nm voxels along x; returns {class: (codes, ids)}."""
-    opened = source.open((4.0, 4.0, 4.0), scheme)
+    opened = source.open(None if width is None else Grid.from_nm((1, 1, width), (4, 4, 4)), scheme)
     grid = opened.grids[0] if width is None else Grid.from_nm((1, 1, width), (4, 4, 4))
     found = opened.read(grid.roi, grid)
     return {
@@ -56,9 +57,11 @@ def test_class_array_with_values_above_one_has_ids(store):
     ("dtype", "encoding", "given", "expected"),
     [
         (np.uint8, None, None, [A, P, P, U]),
-        (np.uint16, None, None, [A, P, P, P]),
-        (np.uint8, {"absent": 0, "present": 1, "unknown": 2}, None, [A, P, U, P]),
+        (np.uint16, None, "none", [A, P, P, P]),
+        (np.uint8, {"absent": 0, "unknown": 2}, None, [A, P, U, P]),
         (np.uint8, {"absent": 0, "present": 1, "unknown": 2}, 255, [A, P, P, U]),
+        (np.uint8, {"unknown": 0}, None, [U, P, P, P]),
+        (np.uint8, {"absent": 1, "unknown": 0}, None, [U, A, P, P]),
         (np.uint8, None, 0, [U, P, P, P]),
         (np.uint8, None, -1, [A, P, P, P]),
     ],
@@ -69,10 +72,91 @@ def test_the_unknown_value(store, dtype, encoding, given, expected):
     assert read_row(source)["mito"][0] == expected
 
 
-def test_encoding_with_another_absent_value(store):
-    array = store("mito", row(0, 1), encoding={"absent": 1, "present": 2})
+def cellmap(encoding, **annotation):
+    return {"cellmap": {"annotation": {"annotation_type": {"encoding": encoding, **annotation}, "class_name": "mito"}}}
+
+
+@pytest.mark.parametrize("semantic", [True, False])
+@pytest.mark.parametrize(
+    ("encoding", "expected"),
+    [
+        ({"absent": 0, "unknown": 255}, [A, P, U]),
+        ({"unknown": 0, "present": 255}, [U, None, P]),
+        ({"absent": 255, "unknown": 0}, [U, P, A]),
+        ({"absent": 255, "unknown": 1}, [None, U, A]),
+    ],
+)
+def test_the_encoding_of_cellmap(store, semantic, encoding, expected):
+    values = [value for value, code in zip((0, 1, 255), expected, strict=True) if code is not None]
+    array = store("mito", row(*values, dtype=np.uint16), **cellmap(encoding))
+    source = ClassArrays({"mito": array}) if semantic else InstanceArray(array, "mito")
+    assert read_row(source)["mito"][0] == [code for code in expected if code is not None]
+
+
+def test_a_value_that_the_encoding_does_not_name_is_asked_about(store):
+    array = store("mito", row(0, 1, 7), **cellmap({"absent": 0, "present": 1, "unknown": 255}))
     assert problems_of(lambda: ClassArrays({"mito": array}).open(None)) == [
-        f"labels '{array.path}/s0': `encoding` says that 1 is absent; only 0 can be"
+        f"labels '{array.path}': hold 7, which their encoding does not name (absent 0, present 1); correct the "
+        "encoding, or write `unknown: 7` where the labels are named"
+    ]
+    wrong = store("er", row(0, 1), **cellmap({"absent": "0"}))
+    assert problems_of(lambda: ClassArrays({"er": wrong}).open(None)) == [
+        f"labels '{wrong.path}/s0': their encoding says absent: '0'; it must be an integer"
+    ]
+
+
+def asked(value):
+    return (
+        f"hold {value}: is it 'unknown' or an id? write `unknown: {value}` where the labels are named, or "
+        f"`unknown: none` if it is an id, or `absent: {value}`"
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        *((dtype, (0, 1, np.iinfo(dtype).max)) for dtype in (np.uint16, np.uint32, np.uint64, np.int16, np.int64)),
+        *((np.uint64, (7, 2**64 - n)) for n in (1, 2, 3)),
+        *((dtype, (0, 3, 255)) for dtype in (np.uint16, np.int16, np.uint32, np.int64)),
+        (np.uint32, (0, 200, 65535)),
+        (np.uint64, (1, 2**32 - 1)),
+        (np.uint16, (255, 255)),
+        # the greatest value of an unsigned type is never an id without a word
+        (np.uint16, (65534, 65535)),
+    ],
+)
+def test_values_that_are_probably_no_ids_are_asked_about(store, dtype, values):
+    array, last = store("mito", row(*values, dtype=dtype)), int(values[-1])
+    for make in (
+        lambda **more: ClassArrays({"mito": array}, **more),
+        lambda **more: InstanceArray(array, "mito", **more),
+    ):
+        assert problems_of(lambda make=make: make().open(None)) == [f"labels '{array.path}': {asked(last)}"]
+        if values[0] < last:
+            assert read_row(make(unknown=last))["mito"][0][-1] == U
+            assert read_row(make(absent=last))["mito"][0][-1] == A
+            assert read_row(make(unknown="none"))["mito"][0][-1] == P
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [(np.uint16, (1, 200, 255)), (np.uint32, (3, 255, 300)), (np.int8, (1, 100)), (np.uint64, (1, 2**63))],
+)
+def test_real_ids_raise_no_question(store, dtype, values):
+    source = InstanceArray(store("mito", row(*values, dtype=dtype)), "mito")
+    assert read_row(source)["mito"][0] == [P] * len(values)
+
+
+def test_the_greatest_uint8_is_asked_about_only_as_an_instance(store):
+    array = store("mito", row(0, 1, 255))
+    assert read_row(ClassArrays({"mito": array}))["mito"][0] == [A, P, U]
+    assert problems_of(lambda: InstanceArray(array, "mito").open(None)) == [f"labels '{array.path}': {asked(255)}"]
+
+
+def test_the_same_question_about_many_classes_is_asked_once(store):
+    arrays = {name: store(name, row(0, 1, 65535, dtype=np.uint16)) for name in ("mito", "er", "ecs")}
+    assert problems_of(lambda: ClassArrays(arrays).open(None)) == [
+        f"labels '{arrays['mito'].path}' and 2 more: {asked(65535)}"
     ]
 
 
@@ -83,13 +167,14 @@ def test_boolean_labels(store):
 def test_negative_labels_need_a_meaning(store):
     array = store("mito", row(0, -1, 3, dtype=np.int32))
     assert problems_of(lambda: read_row(InstanceArray(array, "mito"))) == [
-        "labels of 'mito' hold the negative value -1; give `unknown: -1` if that marks unknown voxels"
+        f"labels '{array.path}': hold the negative value -1; write `unknown: -1` where the labels are named if that "
+        "marks unknown voxels"
     ]
     assert read_row(InstanceArray(array, "mito", unknown=-1)) == {"mito": ([A, U, P], [0, 0, 3])}
 
 
 def test_instances_are_dense_even_in_uint8(store):
-    assert read_row(InstanceArray(store("mito", row(0, 1, 255)), "mito")) == {"mito": ([A, P, P], [0, 1, 255])}
+    assert read_row(InstanceArray(store("mito", row(0, 1, 254)), "mito")) == {"mito": ([A, P, P], [0, 1, 254])}
 
 
 def test_large_ids_are_numbered_anew(store):
@@ -99,14 +184,20 @@ def test_large_ids_are_numbered_anew(store):
 
 
 def test_ids_of_64_bit_arrays_are_kept_where_they_fit(store):
-    source = InstanceArray(store("mito", row(0, 2**32 - 1, 9, dtype=np.int64)), "mito")
-    assert read_row(source) == {"mito": ([A, P, P], [0, 2**32 - 1, 9])}
+    source = InstanceArray(store("mito", row(0, 2**32 - 2, 9, dtype=np.int64)), "mito")
+    assert read_row(source) == {"mito": ([A, P, P], [0, 2**32 - 2, 9])}
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32])
 def test_semantic_array(store, dtype):
     source = SemanticArray(store("all", row(0, 1, 2, 3, 99, 100, dtype=dtype)), {"mito": 1, "er": (2, 3)}, unknown=100)
     assert read_row(source) == {"mito": ([A, P, A, A, U, U], None), "er": ([A, A, P, P, U, U], None)}
+
+
+def test_semantic_values_of_64_bits_are_exact(store):
+    data = row(2**64 - 1, 2**64 - 2, 2**53, 2**53 + 1, 0, dtype=np.uint64)
+    source = SemanticArray(store("all", data), {"mito": 2**53 + 1, "er": (2**64 - 2, -1)}, absent=2**64 - 1)
+    assert read_row(source) == {"mito": ([A, A, U, P, A], None), "er": ([A, P, U, A, A], None)}
 
 
 def test_semantic_array_without_background(store):
@@ -159,13 +250,27 @@ def test_roi_outside_the_labels_has_no_annotation(store):
     ("data", "problem"),
     [
         (row(0, 1, dtype=np.float32), "dtype float32; labels must be integers: convert the array"),
-        (np.zeros((2, 1, 1, 2), np.uint8), "has a channel axis; there must be z, y, x only"),
+        (np.zeros((2, 1, 1, 2), np.uint8), "has 2 channels; name one by `channel:` 0 to 1 at the array"),
     ],
 )
 def test_arrays_that_cannot_be_labels(store, data, problem):
     wrong = store("mito", data)
     for source in (ClassArrays({"mito": wrong}), InstanceArray(wrong, "mito"), SemanticArray(wrong, {"mito": 1})):
         assert problems_of(lambda source=source: source.open(None)) == [f"labels '{wrong.path}': {problem}"]
+
+
+def test_a_channel_axis_of_length_one_is_no_obstacle(store):
+    assert read_row(ClassArrays({"mito": store("mito", row(0, 1)[None])})) == {"mito": ([A, P], None)}
+
+
+def test_a_stack_of_classes_is_named_channel_by_channel(store):
+    stack = store("stack", np.stack([row(0, 1, 1), row(1, 0, 0)]))
+    arrays = {"mito": attrs.evolve(stack, channel=0), "er": attrs.evolve(stack, channel=1)}
+    assert read_row(ClassArrays(arrays)) == {"mito": ([A, P, P], None), "er": ([P, A, A], None)}
+    wrong = ClassArrays({"mito": attrs.evolve(stack, channel=2)})
+    assert problems_of(lambda: wrong.open(None)) == [
+        f"{stack.path}/s0: has channels 0 to 1; correct or leave out channel: 2"
+    ]
 
 
 def test_all_arrays_of_a_source_are_looked_at(store):

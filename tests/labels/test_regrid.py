@@ -36,8 +36,8 @@ def test_factors_per_axis_with_fractional_voxel_sizes():
             grid((5, 5, 5)),
             grid((10, 10, 10), (2.5, 2.5, 2.5)),
             "labels: offset [0, 0, 0] nm at voxel size [5, 5, 5] nm is between voxels of the raw, offset "
-            "[2.5, 2.5, 2.5] nm at [10, 10, 10] nm; give the right `offset_nm` (lower corner of the first voxel) of "
-            "one of them",
+            "[2.5, 2.5, 2.5] nm at [10, 10, 10] nm; write `offset_nm: [2.5, 2.5, 2.5]` at that array if both "
+            "begin at one corner, else the corner of its first voxel",
         ),
     ],
 )

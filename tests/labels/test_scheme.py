@@ -69,7 +69,7 @@ def test_cycles_are_named():
 def test_csv_has_forward_references_empty_parts_and_no_final_newline(tmp_path):
     file = tmp_path / "classes.csv"
     file.write_text('ecs,1,""\nmito,50,"3, 4"\nmito_mem,3,""\n\nmito_lum,4\ncell,60,"50,99"\nlast,99,""')
-    scheme = ClassScheme.from_string(str(file))
+    scheme = ClassScheme.from_file(str(file))
     assert dict(scheme.classes) == {
         "ecs": (),
         "mito": ("mito_mem", "mito_lum"),
@@ -83,13 +83,13 @@ def test_csv_has_forward_references_empty_parts_and_no_final_newline(tmp_path):
 def test_csv_may_have_a_header(tmp_path):
     file = tmp_path / "classes.csv"
     file.write_text('name,id,parts\necs,1,""\n')
-    assert list(ClassScheme.from_string(str(file)).classes) == ["ecs"]
+    assert list(ClassScheme.from_file(str(file)).classes) == ["ecs"]
 
 
 def test_csv_problems_come_with_their_lines(tmp_path):
     file = tmp_path / "classes.csv"
     file.write_text('ecs,1,""\npm,two,""\necs,3,""\ngolgi,1,""\nmito,50,"3,4"\n')
-    assert problems_of(lambda: ClassScheme.from_string(str(file))) == [
+    assert problems_of(lambda: ClassScheme.from_file(str(file))) == [
         f"{file}: line 2: must be name, id, \"ids of the parts\", got 'pm,two,'",
         f"{file}: line 3: the name 'ecs' or the id 3 occurs twice",
         f"{file}: line 4: the name 'golgi' or the id 1 occurs twice",
@@ -101,7 +101,7 @@ def test_csv_problems_come_with_their_lines(tmp_path):
 def test_yaml_file_through_an_environment_variable(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_SCHEMES", str(tmp_path))
     (tmp_path / "mito.yaml").write_text("classes:\n  mito: [mito_mem]\n  mito_mem:\n")
-    scheme = ClassScheme.from_string("${MY_SCHEMES}/mito.yaml")
+    scheme = structure("${MY_SCHEMES}/mito.yaml", ClassScheme)
     assert dict(scheme.classes) == {"mito": ("mito_mem",), "mito_mem": ()}
 
 
@@ -116,17 +116,15 @@ def test_yaml_file_through_an_environment_variable(tmp_path, monkeypatch):
 def test_wrong_yaml_files(tmp_path, text, problem):
     file = tmp_path / "scheme.yaml"
     file.write_text(text)
-    assert problems_of(lambda: ClassScheme.from_string(str(file))) == [f"{file}: {problem}"]
+    assert problems_of(lambda: ClassScheme.from_file(str(file))) == [f"{file}: {problem}"]
 
 
 def test_file_that_is_not_yaml_or_does_not_exist(tmp_path):
     file = tmp_path / "scheme.yaml"
     file.write_text("classes: [")
-    assert problems_of(lambda: ClassScheme.from_string(str(file)))[0].startswith(f"{file}: not a YAML file: ")
+    assert problems_of(lambda: ClassScheme.from_file(str(file)))[0].startswith(f"{file}: not a YAML file: ")
     missing = tmp_path / "none.csv"
-    assert problems_of(lambda: ClassScheme.from_string(str(missing))) == [
-        f"class scheme '{missing}': no such file (looked for from the working directory)"
-    ]
+    assert problems_of(lambda: ClassScheme.from_file(str(missing))) == [f"class scheme '{missing}': no such file"]
 
 
 def test_round_trips_through_configuration_and_pickle():

@@ -67,7 +67,7 @@ def test_dataset_follows_the_folder_convention(tmp_path: Path) -> None:
     sparse, exclusive = Annotation(("cell", "nuc"), 5), Annotation(("nuc",))
     train = [PhantomCrop(PHANTOM, sparse), PhantomCrop(PHANTOM, exclusive)]
     file = write_phantom_dataset(tmp_path / "d.zarr", train, [PhantomCrop(PHANTOM)], [PhantomCrop(PHANTOM)])
-    split = Folder(scheme=ClassScheme.from_string(str(file)), path=str(tmp_path / "d.zarr"))
+    split = Folder(scheme=ClassScheme.from_file(str(file)), path=str(tmp_path / "d.zarr"))
     first, second = split.open("train", ("nuc", "mito"))
     code = first.read_labels(first.label_grid.roi).code
     assert (code[:, [0, 1, 3, 4]] == UNKNOWN).all()

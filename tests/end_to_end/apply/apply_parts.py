@@ -26,7 +26,7 @@ VOXEL_SIZE_NM = (8.0, 8.0, 8.0)
 SMALL = "505MB"
 
 
-def make_store(folder, raw, **architecture):
+def make_store(folder, raw, datasplit=None, **architecture):
     """Store the run `tiny` with checkpoints 1 and 2, of which the first is the better one; its network is flat."""
     config = {
         "name": "tiny",
@@ -40,7 +40,7 @@ def make_store(folder, raw, **architecture):
             "downsample_factors": [[1, 2, 2]],
             **architecture,
         },
-        "datasplit": {"type": "Crops", "train": [{"name": "a", "raw": raw, "labels": []}]},
+        "datasplit": {"type": "Crops", "train": [{"name": "a", "raw": raw, "labels": []}], **(datasplit or {})},
         "trainer": {"device": "cpu"},
     }
     run = structure(config, Run)

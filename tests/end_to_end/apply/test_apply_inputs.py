@@ -5,18 +5,23 @@ from pathlib import Path
 import apply_parts
 import numpy as np
 import pytest
-from apply_parts import make_raw, make_store
+import tensorstore
+from apply_parts import SMALL, make_raw, make_store
 
-from dacapo_hd.arrays import create_volume
+from dacapo_hd.arrays import create_volume, open_volume
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 from dacapo_hd.manager import RunManager
 from dacapo_hd.stores import FileStore
 
 
-def test_a_dry_run_says_what_would_be_done_and_writes_nothing(apply, capsys, here):
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(apply, capsys, here, raw):
     assert apply(dry_run=True, workers=2, memory="510MB") == []
     lines = capsys.readouterr().out.splitlines()
+    assert lines.pop(0) == (
+        f"input {raw}/s0: Zarr 2, axes z y x, 20 x 90 x 110 voxels (z y x) of uint8, no channels, voxel size [8, 8, 8] "
+        "nm, corner [0, 0, 0] nm, level s0; intensities 0 to 255 become -1 to 1"
+    )
     assert [line.split(":")[0] for line in lines] == ["blocks", "read", "write", "memory", "disk"]
     assert lines[0].endswith("0.198 Mvoxels in all")
     assert lines[2] == "write: 792 kB of predictions before compression"
@@ -80,6 +85,55 @@ def test_a_mask_elsewhere_is_refused(apply):
     with pytest.raises(UserError, match=r"--mask: mask.zarr lies at .* outside of .*raw.zarr"):
         apply(mask="mask.zarr")
     assert not Path("out.zarr").exists()
+
+
+def write_plain(path, data):
+    """Write a Zarr 2 array that says nothing of itself."""
+    spec = {"driver": "zarr", "kvstore": {"driver": "file", "path": str(Path(path).absolute())}}
+    metadata = {"shape": data.shape, "chunks": [64] * data.ndim}
+    tensorstore.open({**spec, "metadata": metadata, "create": True}, dtype=data.dtype).result()[...] = data
+
+
+def test_what_files_do_not_say_is_said_by_options(made, calm, apply):
+    data = open_volume(made / "raw.zarr").read()
+    write_plain("plain.zarr", np.ascontiguousarray(data.T))
+    with pytest.raises(UserError, match=r"has no voxel size.*; give --assumed-voxel-size Z,Y,X in nm"):
+        apply(source="plain.zarr")
+    apply(source="plain.zarr", axes="xyz", assumed_voxel_size_nm=(8, 8, 8))
+    expected = open_volume(calm / "prediction").read()
+    np.testing.assert_array_equal(open_volume("out.zarr/prediction").read(), expected)
+    # the file's own size counts where there is one
+    apply("own.zarr", assumed_voxel_size_nm=(4, 4, 4))
+    np.testing.assert_array_equal(open_volume("own.zarr/prediction").read(), expected)
+
+
+def test_a_mask_may_need_words_of_its_own(made, apply):
+    data = open_volume(made / "raw.zarr").read()
+    inside = np.zeros(data.shape, np.uint8)
+    inside[:8] = 1
+    write_plain("mask.zarr", np.ascontiguousarray(inside.T))
+    with pytest.raises(UserError, match=r"give --mask '\{path: \.\.\., voxel_size_nm: \[z, y, x\]\}'"):
+        apply(mask="mask.zarr")
+    apply(mask="{path: mask.zarr, axes: xyz, voxel_size_nm: [8, 8, 8]}")
+    predicted = open_volume("out.zarr/prediction").read()
+    assert predicted[:, :8].any() and not predicted[:, 8:].any()
+
+
+def test_intensities_of_the_volume_itself_or_as_given(made, calm, capsys):
+    data = open_volume(made / "raw.zarr").read()
+    low, high = map(int, np.percentile(data, (1, 99), method="inverted_cdf"))
+    # the same image as another microscope might give it
+    grid = Grid.from_nm(data.shape, apply_parts.VOXEL_SIZE_NM)
+    create_volume("bright.zarr", grid, np.uint16).write(grid.roi, data.astype(np.uint16) * 100 + 5000)
+    manager = RunManager(make_store("by_volume", str(made / "raw.zarr"), {"intensity_range": "percentile"}))
+    manager.apply("tiny", str(made / "raw.zarr"), "a.zarr", memory=SMALL)
+    assert f"; intensities {low:g} to {high:g} become -1 to 1\n" in capsys.readouterr().err
+    manager.apply("tiny", "bright.zarr", "b.zarr", memory=SMALL)
+    assert f"; intensities {low * 100 + 5000:.4g} to {high * 100 + 5000:.4g} become" in capsys.readouterr().err
+    a, b = (open_volume(f"{name}.zarr/prediction").read().astype(int) for name in "ab")
+    assert abs(a - b).max() <= 1
+    manager.apply("tiny", str(made / "raw.zarr"), "c.zarr", memory=SMALL, intensity_range=(0, 255), progress=False)
+    np.testing.assert_array_equal(open_volume("c.zarr/prediction").read(), open_volume(calm / "prediction").read())
 
 
 def test_a_single_section_is_warned_of_where_the_network_sees_others(made, apply, tmp_path, caplog):
