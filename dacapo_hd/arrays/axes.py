@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 
 from dacapo_hd.arrays.naming import USUAL, AxisNaming, listed_axes
-from dacapo_hd.arrays.nodes import Node, read_node
+from dacapo_hd.arrays.nodes import Node, groups_above
 from dacapo_hd.arrays.webknossos import webknossos_attributes
 from dacapo_hd.errors import UserError
 
@@ -52,12 +52,9 @@ def own_axes(array: Node, naming: AxisNaming) -> tuple[Axis, ...]:
 
 def level_above(array: Node) -> tuple[Node, tuple[Axis, ...]] | None:
     """Return the group of whose OME multiscales an array is a level, and its axes there."""
-    for parent in array.path.parents:
-        group = read_node(parent)
-        if group is None:
-            break
+    for group, member in groups_above(array):
         for level, axes in levels_of(group).items():
-            if parent / level == array.path:
+            if group.path / level == member.path:
                 return group, axes
     return None
 

@@ -19,6 +19,7 @@ from dacapo_hd.arrays.metadata import NGFF_VERSIONS, funlib_attributes, level_na
 from dacapo_hd.arrays.nodes import Node, arrays_inside, listed, read_node
 from dacapo_hd.arrays.source import StoreSource
 from dacapo_hd.arrays.volume import StoredVolume, Understood
+from dacapo_hd.config import local_path
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 
@@ -52,7 +53,7 @@ def create_volume(
         raise ValueError(f"zarr_format must be 2 or 3, got {zarr_format!r}")
     if channel_names and len(channel_names) != (channels or 0):
         raise ValueError(f"got {len(channel_names)} channel names for {channels} channels")
-    folder, dtype = Path(path).absolute(), np.dtype(dtype)
+    folder, dtype = local_path(path), np.dtype(dtype)
     layout = Layout.of(zarr_format, channels, chunk_shape_vx, shard_shape_vx)
     grids = level_grids(grid, levels, layout.chunk_vx)
     named = {"channel_names": list(channel_names)} if channel_names else {}

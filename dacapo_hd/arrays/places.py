@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import attrs
 
 from dacapo_hd.arrays.backend import reason, tensorstore
+from dacapo_hd.config import local_path
 from dacapo_hd.errors import UserError, suggestion
 
 SCHEMES = ("http", "https", "s3", "gs")
@@ -88,24 +88,6 @@ def parse_place(text: str) -> Place:
 def is_remote(text: str) -> bool:
     """Tell whether a text is a URL."""
     return _SCHEME.match(text) is not None
-
-
-def local_path(text: str | Path) -> Path:
-    """Return the absolute path of a file or folder that a user names.
-
-    `~` and `~user` are home folders. `..` leads where the file system says, which after a symbolic link is not the
-    folder before it; what follows the last `..` stays as it is written.
-    """
-    path = Path(text)
-    if str(text).startswith("~"):
-        # a file may be named like the home of a user who does not exist
-        with suppress(RuntimeError):
-            path = path.expanduser()
-    path = path.absolute()
-    if ".." not in path.parts:
-        return path
-    end = len(path.parts) - path.parts[::-1].index("..")
-    return Path(os.path.realpath(Path(*path.parts[:end])), *path.parts[end:])
 
 
 def kvstore(place: Place) -> dict[str, Any]:

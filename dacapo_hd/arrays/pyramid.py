@@ -18,6 +18,7 @@ from dacapo_hd.arrays.opening import downsampling_of
 from dacapo_hd.arrays.ref import ArrayRef
 from dacapo_hd.arrays.volume import Volume
 from dacapo_hd.blockwise import Block, BlockFunction, BlockGrid, BlockWork, Compute, Local, run_blocks
+from dacapo_hd.config import local_path
 from dacapo_hd.errors import UserError
 
 # of the finer level, in one block; several blocks are in flight
@@ -41,7 +42,7 @@ def fill_pyramid(
     """
     method = downsampling_of(str(path))
     if method not in ("mean", "mode"):
-        label = find_node(Path(path).absolute()).label
+        label = find_node(local_path(path)).label
         raise UserError(f"{label}: does not say whether its levels are a mean or a mode; create it with levels")
     volumes = list(ArrayRef(str(path)).open_levels().items())
     for (_, finer), (name, coarse) in pairwise(volumes):

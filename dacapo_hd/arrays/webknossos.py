@@ -15,11 +15,7 @@ DOCUMENT = "datasource-properties.json"
 def webknossos_attributes(array: Node) -> dict[str, Any]:
     """Return axis order, voxel size and unit of an array LAYER/MAG of a WEBKNOSSOS dataset; empty for all others."""
     for dataset in array.path.parents[:2]:
-        try:
-            content = read_files(dataset, [DOCUMENT]).get(DOCUMENT)
-        except (UserError, PermissionError):
-            # a server may refuse what does not exist
-            return {}
+        content = read_files(dataset, [DOCUMENT], refused_is_missing=True).get(DOCUMENT)
         if content is not None:
             return _attributes(dataset, array, content)
     return {}

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import click
 
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with _warnings_on_stderr():
         try:
             # accepted in any place, before or after the command
-            arguments = [argument for argument in given if argument != "--debug"]
+            arguments = [_with_home(argument) for argument in given if argument != "--debug"]
             status = cli.main(args=arguments, prog_name="dacapo-hd", standalone_mode=False)
         except (click.exceptions.Abort, KeyboardInterrupt):
             goes_on = next((text for command, text in GOES_ON.items() if command in given), "")
@@ -73,6 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         except Exception as error:
             _fail([unexpected(error)], 70, error if debug else None)
     sys.exit(status or 0)
+
+
+def _with_home(argument: str) -> str:
+    """Expand the `~` of an option's value that a shell has left alone: `--store=~/runs`."""
+    option, equals, value = argument.partition("=")
+    if equals and option.startswith("--") and value.startswith("~"):
+        return f"{option}={Path(value).expanduser()}"
+    return str(Path(argument).expanduser()) if argument.startswith("~") else argument
 
 
 def _usage_message(error: click.ClickException) -> str:

@@ -41,10 +41,16 @@ class Place:
 
         if not self.address:
             raise UserError(f"{self.given_by}: the address is empty; give a folder or {MONGODB}")
-        store = open_store(self.address, self.weights)
+        weights = None if self.weights is None else str(Path(self.weights).expanduser())
+        store = open_store(self.address if is_mongodb(self.address) else self._folder, weights)
         if not is_mongodb(self.address):
             self._require_folder(make)
         return store
+
+    @property
+    def _folder(self) -> Path:
+        # what an environment variable holds, or stands behind `=`, no shell has expanded
+        return Path(self.address).expanduser()
 
     def manager(self, make: bool = False) -> RunManager:
         """Open the store for the work on runs."""
@@ -53,7 +59,7 @@ class Place:
         return RunManager(self.open(make))
 
     def _require_folder(self, make: bool) -> None:
-        folder = Path(self.address)
+        folder = self._folder
         if folder.exists() and not folder.is_dir():
             raise UserError(f"{self.given_by}: {folder} is a file; give a folder or {MONGODB}")
         if not folder.exists() and not make:

@@ -1,7 +1,7 @@
 """YAML and dicts <-> frozen attrs classes, with errors that a user can act on."""
 
 from dacapo_hd.config.component import ADDED_LATER, NAMING_FOLDER, Component
-from dacapo_hd.config.files import expand_env, placed
+from dacapo_hd.config.files import expand_env, local_path, placed
 from dacapo_hd.config.problems import ConfigError, EntryErrors
 from dacapo_hd.config.structuring import load, structure
 from dacapo_hd.config.unstructuring import canonical_hash, unstructure
@@ -18,6 +18,7 @@ __all__ = [
     "expand_env",
     "fraction",
     "load",
+    "local_path",
     "non_empty",
     "non_negative",
     "one_of",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +103,30 @@ def expand_env(text: str) -> str:
     return _VARIABLE.sub(lambda match: os.environ[match[1]], text)
 
 
+def local_path(text: str | Path) -> Path:
+    """Return the absolute path of a file or folder that a user names.
+
+    `~` and `~user` are home folders. `..` leads where the file system says, which after a symbolic link is not the
+    folder before it; what follows the last `..` stays as it is written.
+    """
+    path = Path(text)
+    if str(text).startswith("~"):
+        # a file may be named like the home of a user who does not exist
+        with suppress(RuntimeError):
+            path = path.expanduser()
+    path = path.absolute()
+    if ".." not in path.parts:
+        return path
+    end = len(path.parts) - path.parts[::-1].index("..")
+    return Path(os.path.realpath(Path(*path.parts[:end])), *path.parts[end:])
+
+
+def tidy_path(path: Path) -> Path:
+    """Return a path without `..` where that leads to the same place, which after a symbolic link it may not."""
+    short = Path(os.path.normpath(path))
+    return short if os.path.realpath(short) == os.path.realpath(path) else path
+
+
 def is_relative(text: str) -> bool:
     """Tell whether a path begins at some folder; one that begins with a variable is the environment's matter."""
     return "://" not in text and not text.startswith(("/", "~", "${"))
@@ -115,10 +140,10 @@ def placed(text: str, folder: str | None) -> str:
     expanded = expand_env(text)
     if folder is None or not is_relative(text):
         return expanded
-    there, here = Path(folder, expanded), Path(expanded).absolute()
+    there, here = local_path(Path(folder, expanded)), local_path(expanded)
     if not is_there(there) and is_there(here):
         raise UserError(
-            f"{text}: not at {os.path.normpath(there)}, only at {here}; paths begin at the folder of the file that "
+            f"{text}: not at {there}, only at {here}; paths begin at the folder of the file that "
             f"names them, {folder}: write {os.path.relpath(here, folder)}"
         )
     return str(there)

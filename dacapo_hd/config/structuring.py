@@ -7,7 +7,7 @@ import types
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import reduce
-from os.path import normpath, relpath
+from os.path import relpath
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -23,6 +23,7 @@ from dacapo_hd.config.files import (
     is_relative,
     read_yaml,
     similar_file,
+    tidy_path,
     unset_message,
     unset_variables,
 )
@@ -227,7 +228,7 @@ class Structurer:
         folders = [self._files[-1].parent] if self._files else [Path()]
         if isinstance(text, CommandLineText):
             folders.insert(0, Path())
-        paths = [Path(normpath(folder / expand_env(text))) for folder in folders]
+        paths = [tidy_path(folder / Path(expand_env(text)).expanduser()) for folder in folders]
         for path in paths:
             if is_file(path):
                 return path

@@ -10,7 +10,7 @@ import attrs
 
 from dacapo_hd.arrays import ArrayRef
 from dacapo_hd.arrays.nodes import read_node
-from dacapo_hd.config import ADDED_LATER, NAMING_FOLDER, placed
+from dacapo_hd.config import ADDED_LATER, NAMING_FOLDER, local_path, placed
 from dacapo_hd.datasplits.base import Datasplit, Part
 from dacapo_hd.datasplits.crop import Crop
 from dacapo_hd.errors import UserError
@@ -53,7 +53,7 @@ class Folder(Datasplit):
 
     @property
     def _place(self) -> Path:
-        return Path(placed(self.path, self.folder))
+        return local_path(placed(self.path, self.folder))
 
     def _crop(self, group: Path) -> Crop:
         arrays: dict[str, ArrayRef] = {}

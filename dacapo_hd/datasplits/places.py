@@ -31,8 +31,8 @@ def notes(raw: Volume, labels: Sequence[OpenLabels], mask: Volume | None) -> tup
     for layer in _layers(labels):
         grid = layer.volume.grid
         lines.append(
-            f"labels {layer.volume.described()}, box {format_extent(grid)}: {share_outside(grid, raw.grid):.3g} of it "
-            f"outside raw, {share_outside(raw.grid, grid):.3g} of raw outside it{_pooled(layer)}"
+            f"labels {layer.volume.described()}, box {format_extent(grid)}: {share_outside(grid, raw.grid):.1%} of it "
+            f"outside raw, {share_outside(raw.grid, grid):.1%} of raw outside it{_pooled(layer)}"
         )
     if mask is not None:
         lines.append(f"mask {mask.described()}")

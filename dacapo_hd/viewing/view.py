@@ -8,9 +8,9 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from dacapo_hd.arrays import ArgumentRef, ArrayRef, is_remote
+from dacapo_hd.config import local_path
 from dacapo_hd.errors import UserError
 from dacapo_hd.run import Run
 from dacapo_hd.viewing.layers import Layer, layers_of_paths
@@ -64,7 +64,7 @@ def _layers(
     crops: Sequence[str],
     like: ArrayRef,
 ) -> list[Layer]:
-    paths = [target for target in targets if is_remote(target) or Path(target).exists() or "/" in target]
+    paths = [target for target in targets if is_remote(target) or local_path(target).exists() or "/" in target]
     names = [target for target in targets if target not in paths]
     shown = layers_of_paths(paths, labels, like) if paths or labels else []
     for name in names:

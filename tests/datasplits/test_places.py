@@ -61,7 +61,7 @@ def test_labels_partly_outside_are_warned_of_once_a_crop(store):
         "0:40, 0:56 nm) and is not used; correct `offset_nm`, `voxel_size_nm` or `axes` of one of them if that is "
         "wrong",
     )
-    assert opened.notes[1].endswith("box 0:24, 20:60, 0:56 nm: 0.5 of it outside raw, 0.5 of raw outside it")
+    assert opened.notes[1].endswith("box 0:24, 20:60, 0:56 nm: 50.0% of it outside raw, 50.0% of raw outside it")
 
 
 def test_raw_around_labels_is_context_and_no_reason_to_warn(store):
@@ -70,7 +70,7 @@ def test_raw_around_labels_is_context_and_no_reason_to_warn(store):
         Crop("a", store("raw", raw), (ClassArrays({"mito": store("mito", labels[:3, :5], offset_nm=(4, 8, 0))}),))
     )
     assert opened.warnings == ()
-    assert "0 of it outside raw, 0.75 of raw outside it" in opened.notes[1]
+    assert "0.0% of it outside raw, 75.0% of raw outside it" in opened.notes[1]
 
 
 def test_a_level_between_the_voxels_of_raw_is_made_up_for_by_a_finer_one(store, tmp_path):
