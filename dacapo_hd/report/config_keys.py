@@ -14,7 +14,9 @@ def differing_keys(records: Sequence[RunRecord]) -> tuple[tuple[str, ...], dict[
     """Return the keys in which runs differ, and for each run, by its name, a text for every one of them."""
     flat = {record.name: _texts({**record.config, "seed": record.seed}) for record in records}
     keys = dict.fromkeys(key for config in flat.values() for key in config if key != "name")
-    differing = tuple(key for key in keys if _differs(key, list(flat.values())))
+    # the same files in another place are no other data
+    counted = (key for key in keys if key.rpartition(".")[2] != "folder")
+    differing = tuple(key for key in counted if _differs(key, list(flat.values())))
     return differing, {name: {key: config.get(key, NOTHING) for key in differing} for name, config in flat.items()}
 
 

@@ -68,12 +68,12 @@ class Reader:
 
 
 def _fits(level: Grid, finest: Grid) -> bool:
-    """Tell whether the voxels of a level each cover whole voxels of the finest, from about the same corner.
+    """Tell whether the voxels of a level each cover whole voxels of the finest, from the same corner.
 
-    Many pyramids say nothing of the corners, which then seem to differ by less than a voxel of the level.
+    Levels without translations all have a centre at 0; whoever wrote them most often meant one corner.
     """
-    apart = zip(level.offset - finest.offset, level.voxel_size, strict=True)
-    if any(abs(shift) >= size for shift, size in apart) or not _divides(finest.voxel_size, level.voxel_size):
+    one_corner = level.offset == finest.offset or all(grid.offset * 2 == -grid.voxel_size for grid in (level, finest))
+    if not one_corner or not _divides(finest.voxel_size, level.voxel_size):
         return False
     factors = level.voxel_size / finest.voxel_size
     return level.shape_vx == tuple(-(-n // int(f)) for n, f in zip(finest.shape_vx, factors, strict=True))

@@ -93,6 +93,14 @@ def test_levels_that_do_not_share_the_corner_are_not_used():
     )
 
 
+def test_levels_without_translations_are_taken_to_share_the_corner():
+    grids = [
+        Grid(tuple(-(-n // f) for n in GRID.shape_vx), GRID.voxel_size * f, GRID.voxel_size * f / -2) for f in (1, 2)
+    ]
+    levels = [MemoryVolume(DATA, grids[0]), MemoryVolume(downsampled(DATA, (2, 2, 2), "mean"), grids[1])]
+    assert Reader(levels, labels=False).factors == [(1, 1, 1), (2, 2, 2)]
+
+
 def test_a_browser_gets_the_client_the_state_and_the_voxels(start, pyramid):
     server = start(layers_of_paths([pyramid]))
     assert b"<html" in fetch(server.url).lower()
