@@ -7,28 +7,27 @@ from collections.abc import Sequence
 
 import attrs
 from rich.table import Table
+from rich.text import Text
 
 from dacapo_hd.architectures.sizes import memory_estimate_bytes, parameter_count
 from dacapo_hd.arrays import Volume
-from dacapo_hd.datasplits.base import PARTS
+from dacapo_hd.datasplits.base import PARTS, Part
 from dacapo_hd.datasplits.crop import OpenCrop
-from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint, unknown_everywhere
+from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint
 from dacapo_hd.datasplits.intensity import Statistics
-from dacapo_hd.datasplits.places import shared_voxels
-from dacapo_hd.errors import UserError, said_once
-from dacapo_hd.evaluation.scores import score_named
+from dacapo_hd.errors import UserError
+from dacapo_hd.examination import examine
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.inference import SCORED, open_scored
 from dacapo_hd.report.terminal import console
 from dacapo_hd.run import Run
-from dacapo_hd.sampling.pipeline import SamplePipeline
-from dacapo_hd.sampling.recipe import Recipe, untaught
+from dacapo_hd.starting import find_beginning
+from dacapo_hd.stores.base import Store
+from dacapo_hd.tasks.base import Lesson
 from dacapo_hd.training.device import choose_device
 
 SHOWN_CROPS = 50
-# of the intensities where labels are: a share that is clipped, a part of the range that they span
-MOSTLY = 0.5
-LITTLE_CONTRAST = 0.02
+SHOWN_LESSONS = 60
 
 
 @attrs.define
@@ -37,50 +36,59 @@ class CheckReport:
 
     problems: list[str] = attrs.field(factory=list)
     warnings: list[str] = attrs.field(factory=list)
-    crops: dict[str, list[CropFingerprint]] = attrs.field(factory=dict)
-    arrays: dict[str, list[str]] = attrs.field(factory=dict)
+    crops: dict[Part, list[CropFingerprint]] = attrs.field(factory=dict)
+    arrays: dict[Part, list[str]] = attrs.field(factory=dict)
+    samples: int = 0
+    lessons: tuple[Lesson, ...] = ()
 
 
-def check_runs(runs: Sequence[Run]) -> None:
-    """Check runs and print the findings; raises UserError with every problem."""
+def check_runs(runs: Sequence[Run], store: Store | None = None) -> None:
+    """Check runs and print the findings; raises UserError with every problem.
+
+    `store` is where a run that another one starts from is looked for.
+    """
     problems: list[str] = []
     for run in runs:
-        report = check_run(run)
+        report = check_run(run, store)
         _print(run, report)
         problems += [problem for problem in report.problems if problem not in problems]
     if problems:
         raise UserError(*problems)
 
 
-def check_run(run: Run) -> CheckReport:
+def check_run(run: Run, store: Store | None = None) -> CheckReport:
     """Open a run's data and look for all that would go wrong in training."""
     report = CheckReport()
-    try:
-        choose_device(run.trainer.device)
-    except UserError as error:
-        report.problems += error.problems
-    opened_parts: dict[str, Sequence[OpenCrop]] = {}
+    for work in (lambda: choose_device(run.trainer.device), lambda: _check_start(run, store)):
+        try:
+            work()
+        except UserError as error:
+            report.problems += error.problems
+    opened: dict[Part, Sequence[OpenCrop]] = {}
     for part in PARTS:
         try:
             scored = part in SCORED
-            opened = open_scored(run, part) if scored else run.datasplit.open(part, run.task.classes, run.seed)
+            crops = open_scored(run, part) if scored else run.datasplit.open(part, run.task.classes, run.seed)
+            seen: dict[Volume, Statistics] = {}
+            report.crops[part] = [fingerprint(crop, seen=seen) for crop in crops]
         except UserError as error:
             report.problems += [problem for problem in error.problems if problem not in report.problems]
             continue
-        opened_parts[part] = opened
-        seen: dict[Volume, Statistics] = {}
-        try:
-            report.crops[part] = [_fingerprint(crop, report, seen) for crop in opened]
-        except UserError as error:
-            # an array that opens may be damaged further inside
-            report.problems += error.problems
-            continue
-        report.arrays[part] = _array_lines(opened, report.crops[part])
-        report.warnings += said_once((f"crop {crop.name!r}", warning) for crop in opened for warning in crop.warnings)
-        _check_part(run, part, opened, report)
-    for part in ("validate", "test"):
-        report.warnings += shared_voxels(opened_parts.get("train", ()), opened_parts.get(part, ()), part)
+        opened[part] = crops
+        report.arrays[part] = _array_lines(crops, report.crops[part])
+    found = examine(run, opened, report.crops)
+    report.problems += [problem for problem in found.problems if problem not in report.problems]
+    report.warnings += found.warnings
+    report.samples, report.lessons = found.samples, found.lessons
     return report
+
+
+def _check_start(run: Run, store: Store | None) -> None:
+    if run.start is None:
+        return
+    if store is None:
+        raise UserError(f"start: there is no store yet, so no run {run.start.run_for(run.seed)!r}; give --store")
+    find_beginning(run, store)
 
 
 def _array_lines(crops: Sequence[OpenCrop], found: Sequence[CropFingerprint]) -> list[str]:
@@ -99,113 +107,16 @@ def _array_lines(crops: Sequence[OpenCrop], found: Sequence[CropFingerprint]) ->
     return list(lines)
 
 
-def _fingerprint(crop: OpenCrop, report: CheckReport, seen: dict[Volume, Statistics]) -> CropFingerprint:
-    found = fingerprint(crop, seen=seen)
-    count = found.intensities.nonfinite_count
-    if count:
-        report.problems.append(
-            f"crop {crop.name!r}: {count} voxels of raw are NaN or infinite; replace them by numbers"
-        )
-    else:
-        _check_intensities(crop, found, report)
-    if found.contradiction_count:
-        share = found.contradiction_count / math.prod(found.label_shape_vx)
-        report.warnings.append(
-            f"crop {crop.name!r}: annotations contradict the scheme at {found.contradiction_count} voxels "
-            f"({share:.2%}), for example two classes present that exclude each other; there present wins over absent"
-        )
-    return found
-
-
-def _check_intensities(crop: OpenCrop, found: CropFingerprint, report: CheckReport) -> None:
-    """Look for raw that shows nothing, as a whole, where labels are, or once it is clipped."""
-    raw, chosen, part = f"crop {crop.name!r}: raw {crop.raw.path!r}", found.intensity_range, found.annotated
-    low, _, high = part.percentiles
-    clipped, span = part.share_beyond(chosen), part.span_within(chosen)
-    limits = f"{chosen.low:.4g} to {chosen.high:.4g}"
-    if part.least == part.greatest:
-        where = (
-            "everywhere" if found.intensities.least == found.intensities.greatest else "everywhere in the labelled box"
-        )
-        report.problems.append(
-            f"{raw}: is {part.least:g} {where}, so that there is nothing to see; correct its path, or fetch or write "
-            "the chunks that are missing"
-        )
-    elif low < high and span == 0:
-        report.problems.append(
-            f"{raw}: {clipped:.0%} of its intensities lie outside of {limits} and become one value; set "
-            f"`datasplit.intensity_range: [{low:g}, {high:g}]` (its 1st and 99th percentiles), or `percentile`"
-        )
-    elif clipped > MOSTLY:
-        report.warnings.append(
-            f"{raw}: {clipped:.0%} of its intensities lie outside of {limits} and are clipped; set "
-            f"`datasplit.intensity_range: [{low:g}, {high:g}]` (its 1st and 99th percentiles), or `percentile`"
-        )
-    elif span < LITTLE_CONTRAST:
-        report.warnings.append(
-            f"{raw}: is nearly constant: its 1st and 99th percentiles, {low:g} and {high:g}, span {span:.1%} of "
-            f"{limits}; set `datasplit.intensity_range: percentile`, or correct its path"
-        )
-
-
-def _check_part(run: Run, part: str, crops: Sequence[OpenCrop], report: CheckReport) -> None:
-    """Look at what only shows when data, task and network are put together."""
-    if not crops and part == "validate":
-        report.warnings.append("datasplit.validate: no crops, so training will store no scores")
-    unknown = untaught(run.task, crops) if part == "train" else unknown_everywhere(crops)
-    for class_name in unknown:
-        message = f"datasplit.{part}: no voxel of {class_name!r} is known in any crop"
-        if part == "train":
-            report.warnings.append(f"{message}; `train` will refuse this")
-        else:
-            report.warnings.append(f"{message}, so it will have no scores")
-    if part == "train":
-        _check_presence(run, report)
-    if part == "validate":
-        _check_scoring(run, crops, report)
-    if crops and part == "train":
-        try:
-            recipe = Recipe.of(crops, run.task, run.architecture, run.trainer.sampling, run.seed)
-            SamplePipeline(recipe).sample(0)
-        except UserError as error:
-            report.problems += error.problems
-
-
-def _check_scoring(run: Run, crops: Sequence[OpenCrop], report: CheckReport) -> None:
-    """Warn of scores that will be undefined or say nothing."""
-    score = run.task.score
-    if score_named(score).of_instances:
-        with_ids = {name for crop in crops for name in crop.instance_classes}
-        report.warnings += [
-            f"datasplit.validate: no crop has instance ids of {name!r}, so that {score}, by which checkpoints are "
-            f"chosen, is undefined; give ids (InstanceArray, or labels/{name}_inst in a folder), or set task.best_by"
-            for name in run.task.classes
-            if crops and name not in with_ids
-        ]
-    edge_nm = max((min(crop.raw_grid.voxel_size_nm) for crop in crops), default=0.0)
-    if run.trainer.tolerance_nm < edge_nm:
-        report.warnings.append(
-            f"trainer.tolerance_nm: {run.trainer.tolerance_nm:g} is less than a voxel ({edge_nm:g} nm), so that "
-            "f1_tolerance and the cremi scores forgive nothing; set about two voxels"
-        )
-
-
-def _check_presence(run: Run, report: CheckReport) -> None:
-    """Warn of classes that are annotated, but nowhere present."""
-    for class_name in run.task.classes:
-        found = [crop.fractions[class_name] for crop in report.crops["train"]]
-        if found and all(share.present == 0 for share in found) and any(share.absent > 0 for share in found):
-            report.warnings.append(f"datasplit.train: {class_name!r} is present in no crop")
-
-
 def _print(run: Run, report: CheckReport) -> None:
     out = console()
     out.rule(f"run {run.name}  (config {run.config_hash})")
     for part, crops in report.crops.items():
         if crops:
             out.print(_crop_table(part, crops))
-            for line in report.arrays[part]:
+            for line in report.arrays.get(part, ()):
                 out.print(line, highlight=False, soft_wrap=True, markup=False)
+    if report.lessons:
+        out.print(_lesson_table(report))
     shape = run.architecture.input_shape_vx
     output = run.architecture.output_shape_vx(shape)
     memory = memory_estimate_bytes(run.architecture, run.trainer.batch_size, run.task)
@@ -229,6 +140,19 @@ def _print(run: Run, report: CheckReport) -> None:
     if not report.problems:
         found = "no problems found" if not report.warnings else "no errors found; see the warnings above"
         out.print(found, style="green" if not report.warnings else "yellow")
+
+
+def _lesson_table(report: CheckReport) -> Table:
+    table = Table("target", "channel", "known", "counts", "present", "absent", "values")
+    table.title = f"taught by {report.samples} samples"
+    for one in report.lessons[:SHOWN_LESSONS]:
+        values = "-" if math.isnan(one.low) else f"{one.low:.3g} to {one.high:.3g}"
+        shares = (one.known, one.counted, one.present, one.absent)
+        cells = ("-" if math.isnan(share) else f"{share:.1%}" for share in shares)
+        table.add_row(Text(one.target), Text(one.channel), *cells, values)
+    if len(report.lessons) > SHOWN_LESSONS:
+        table.add_row(f"and {len(report.lessons) - SHOWN_LESSONS} more")
+    return table
 
 
 def _crop_table(part: str, crops: Sequence[CropFingerprint]) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,16 @@ import attrs
 import torch
 
 from dacapo_hd.architectures.network import Network
+from dacapo_hd.datasplits.base import Part
 from dacapo_hd.datasplits.crop import OpenCrop
-from dacapo_hd.errors import UserError, said_once
+from dacapo_hd.datasplits.fingerprint import fingerprint
+from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
+from dacapo_hd.examination import examine
 from dacapo_hd.inference import open_scored, score_network
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.loader import load_batches
-from dacapo_hd.sampling.recipe import Recipe, untaught
+from dacapo_hd.sampling.recipe import Recipe
 from dacapo_hd.starting import Beginning, find_beginning
 from dacapo_hd.stores.base import Store
 from dacapo_hd.stores.lease import Lease
@@ -32,6 +35,9 @@ from dacapo_hd.training.randomness import seed_everything
 from dacapo_hd.training.tensorboard import TensorBoardLog
 
 logger = logging.getLogger(__name__)
+
+# of each image, before a training; `check` looks at all of it
+LOOKED_AT_VX = 1 << 26
 
 
 @attrs.frozen
@@ -55,20 +61,12 @@ class TrainingSession:
         """
         device = choose_device(run.trainer.device)
         train = run.datasplit.open("train", run.task.classes, run.seed)
-        unknown = untaught(run.task, train)
-        if unknown:
-            raise UserError(
-                f"no training crop knows a voxel of {', '.join(map(repr, unknown))}; annotate some, or "
-                "remove the class from task.classes"
-            )
         recipe = Recipe.of(train, run.task, run.architecture, run.trainer.sampling, run.seed)
         begun = run.name in store.names() and Checkpoints(store, run.name).iterations()
         beginning = None if begun else find_beginning(run, store)
         validate, test = open_scored(run, "validate"), open_scored(run, "test")
-        for warning in said_once(
-            (f"crop {crop.name!r}", text) for crop in (*train, *validate, *test) for text in crop.warnings
-        ):
-            logger.warning("%s", warning)
+        if not begun:
+            _examine(run, {"train": train, "validate": validate, "test": test})
         return cls(run, store, recipe, train, validate, test, device, beginning)
 
     @property
@@ -155,6 +153,16 @@ class TrainingSession:
         if missing and self.validate_crops:
             count = f"{len(missing)} of its validations, the first of iteration {missing[0]}"
             logger.warning("%s has no scores of %s", where, count)
+
+
+def _examine(run: Run, opened: Mapping[Part, Sequence[OpenCrop]]) -> None:
+    """Refuse what `check` refuses, and print what it warns of; of large images a part is looked at."""
+    figures = {part: [fingerprint(crop, most_voxels=LOOKED_AT_VX) for crop in crops] for part, crops in opened.items()}
+    found = examine(run, opened, figures)
+    if found.problems:
+        raise UserError(*found.problems)
+    for warning in found.warnings:
+        logger.warning("%s", warning)
 
 
 class _Course:

@@ -27,6 +27,7 @@ ROOMS = [
     "sweep",
     "inference",
     "starting",
+    "examination",
     "session",
     "report",
     "phantom",

@@ -137,7 +137,7 @@ def check(target: str, overrides: tuple[str, ...], place: Place) -> None:
     runs = _runs_of(target, overrides, place)
     from dacapo_hd.check import check_runs
 
-    check_runs(runs)
+    check_runs(runs, place.open() if place.exists else None)
 
 
 @click.command()

@@ -48,6 +48,13 @@ class Place:
         return store
 
     @property
+    def exists(self) -> bool:
+        """Whether there is a store: a folder may still have to be made."""
+        from dacapo_hd.stores.address import is_mongodb
+
+        return is_mongodb(self.address) or self._folder.is_dir()
+
+    @property
     def _folder(self) -> Path:
         # what an environment variable holds, or stands behind `=`, no shell has expanded
         return Path(self.address).expanduser()

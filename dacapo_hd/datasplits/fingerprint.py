@@ -50,15 +50,16 @@ def fingerprint(
     block_voxels: int = _MANY,
     sampled_values: int = _MANY,
     seen: MutableMapping[Volume, Statistics] | None = None,
+    most_voxels: int | None = None,
 ) -> CropFingerprint:
-    """Look at every voxel of a crop, block by block.
+    """Look at every voxel of a crop, block by block, or at `most_voxels` of raw.
 
     Percentiles are exact for integers of up to 16 bits, else they are those of about `sampled_values` values. `seen`
     keeps what was found of raw, for other crops of the same array.
     """
     seen = {} if seen is None else seen
     if crop.raw not in seen:
-        seen[crop.raw] = statistics(crop.raw, block_voxels, sampled_values)
+        seen[crop.raw] = statistics(crop.raw, block_voxels, sampled_values, most_voxels=most_voxels)
     whole = seen[crop.raw]
     everywhere = crop.label_grid == crop.raw_grid
     return CropFingerprint(
@@ -71,7 +72,9 @@ def fingerprint(
         fractions=_fractions(crop, block_voxels),
         intensity_range=crop.intensity_range,
         intensities=whole,
-        annotated=whole if everywhere else statistics(crop.raw, block_voxels, sampled_values, part=crop.label_grid),
+        annotated=whole
+        if everywhere
+        else statistics(crop.raw, block_voxels, sampled_values, crop.label_grid, most_voxels),
         contradiction_count=sum(crop.contradictions(part) for part in blocks(crop.label_grid, block_voxels)),
     )
 

@@ -13,10 +13,10 @@ from dacapo_hd.evaluation import marks as mark
 from dacapo_hd.evaluation.boundaries import Maps, distance_scores
 from dacapo_hd.evaluation.matching import NAMES, Matching
 from dacapo_hd.evaluation.overlap import Confusion, Overlap
-from dacapo_hd.evaluation.scores import SCORES, SEGMENTS_SCORE, ScoreValue
+from dacapo_hd.evaluation.scores import SCORES, SEGMENTS_SCORE, UNDEFINED_WITHOUT_OBJECTS, ScoreValue
 from dacapo_hd.evaluation.segments import CORRELATIONS, SegmentErrors
 from dacapo_hd.evaluation.sizes import size_nm
-from dacapo_hd.labels.block import LabelBlock
+from dacapo_hd.labels.block import PRESENT, LabelBlock
 from dacapo_hd.segmentation.base import Segmentation
 from dacapo_hd.segmentation.uncertainty import Uncertainty
 
@@ -61,6 +61,8 @@ class Evaluator:
                 scores, segments = dict.fromkeys(SCORES, math.nan), None
             else:
                 scores, segments = known.scores(labels, segmentation.instances, values)
+                if known.object_free:
+                    scores |= dict.fromkeys(scores.keys() & UNDEFINED_WITHOUT_OBJECTS, math.nan)
             voxel_nm3 = math.prod(map(float, self._truth.voxel_size_nm))
             table = segments.table(uncertainty.quantity, voxel_nm3) if segments and uncertainty else None
             found += [
@@ -110,6 +112,7 @@ class _ClassTruth:
         self._true_size_nm: float | None = None
         self._near_borders_marked = False
         self.nothing = not self._marks.any()
+        self.object_free = not (code == PRESENT).any()
         self.distance_bytes = code.size * 4 * (1 if self._marks.all() else 2)
         self.keep_distances = False
 

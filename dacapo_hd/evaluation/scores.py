@@ -66,7 +66,7 @@ def _parts(name: str, unit: str, high: float, description: str, empty_prediction
 
 
 def _objects(name: str, description: str) -> Score:
-    return Score(name, "", 0, 1, True, description, "0", "0", "1", of_instances=True)
+    return Score(name, "", 0, 1, True, description, *_GOOD, of_instances=True)
 
 
 def _ranks(name: str, error: str) -> Score:
@@ -77,7 +77,8 @@ def _ranks(name: str, error: str) -> Score:
 # the rows of this score hold the segments themselves
 SEGMENTS_SCORE = CORRELATIONS[0]
 
-_GOOD = ("0", "0", "1")
+# an object-free block says nothing of how well objects are found: false_positive_rate tells what is made up there
+_GOOD = ("NaN", "0", "NaN")
 _INSIDE = "inside the true instances; NaN where no instance is known"
 _BORDER = "further than the tolerance from borders in the section"
 _DISTANCE = "distance from a boundary voxel of one side to the other side's boundary"
@@ -92,7 +93,7 @@ _ALL = (
         "harmonic mean of the shares of predicted and true boundary voxels within the tolerance of the other boundary",
         _GOOD,
     ),
-    _share("false_discovery_rate", "FP / (TP + FP)", ("1", "1", "0"), higher=False),
+    _share("false_discovery_rate", "FP / (TP + FP)", ("NaN", "1", "NaN"), higher=False),
     _share("false_negative_rate", "FN / (TP + FN)", ("NaN", "1", "NaN"), higher=False),
     _share("false_positive_rate", "FP / (FP + TN)", ("FP / known", "0", "0"), higher=False),
     _distance("mean_boundary_distance", f"mean of the two mean values of the {_DISTANCE}"),
@@ -163,6 +164,7 @@ _ALL = (
 )
 
 SCORES: dict[str, Score] = {score.name: score for score in _ALL}
+UNDEFINED_WITHOUT_OBJECTS = frozenset(score.name for score in _ALL if score.empty_truth == "NaN")
 
 # what other programs call them, where that is not near our name
 _ALSO_CALLED = {

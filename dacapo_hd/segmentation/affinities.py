@@ -27,6 +27,14 @@ class Affinities:
     offsets_vx: tuple[tuple[int, ...], ...]
     values: NDArray[np.float32]
 
+    def within(self, mask: NDArray[np.bool_]) -> Affinities:
+        """Return the same affinities, but 0 for pairs that are not both inside of a mask (z, y, x)."""
+        values = self.values.copy()
+        for value, offset in zip(values, self.offsets_vx, strict=True):
+            here, there = overlap(mask.shape, offset)
+            value[here] *= mask[here] & mask[there]
+        return Affinities(self.offsets_vx, values)
+
     def near(self) -> NDArray[np.bool_]:
         """Tell which offsets lead to one of the 26 neighbours."""
         steps: NDArray[np.int64] = np.abs(np.array(self.offsets_vx, np.int64)).max(axis=1)

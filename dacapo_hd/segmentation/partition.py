@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 from numpy.typing import NDArray
 
-from dacapo_hd.config import fraction, non_negative, one_of
+from dacapo_hd.config import ADDED_LATER, fraction, non_negative, one_of
 from dacapo_hd.segmentation.affinities import KINDS, Affinities, affinities_of, interior, interior_of_sections, reach_vx
 from dacapo_hd.segmentation.base import InstanceSegmenter, Prediction, UnitedBy
 from dacapo_hd.segmentation.flooding import LEVELS, flood
@@ -20,10 +20,11 @@ from dacapo_hd.segmentation.flooding import LEVELS, flood
 class AffinitySegmenter(InstanceSegmenter):
     """Partitions affinities; an edge attracts where its affinity exceeds `cut`.
 
-    `quantity` names the affinities: `affinity`, `mask_affinity` or `latent_affinity`. Segments of fewer than
-    `min_size_vx` voxels, and single voxels in any case, are removed. With `regrow` the others grow over their places,
-    inside first (a watershed of the mean affinity with the face neighbours), so that no background is left;
-    without, they become background.
+    `quantity` names the affinities: `affinity`, `mask_affinity` or `latent_affinity`. Where the `probability` of the
+    class is predicted too, voxels at which it is at most `foreground` are background and no edge crosses into them.
+    Segments of fewer than `min_size_vx` voxels, and single voxels in any case, are removed. With `regrow` the others
+    grow over their places, inside first (a watershed of the mean affinity with the face neighbours), so that no other
+    background is left; without, they become background.
     """
 
     united_by: ClassVar[UnitedBy] = "overlap"
@@ -35,6 +36,7 @@ class AffinitySegmenter(InstanceSegmenter):
     min_size_vx: int = attrs.field(default=200, validator=non_negative)
     regrow: bool = True
     halo_vx: int = attrs.field(default=32, validator=non_negative)
+    foreground: float = attrs.field(default=0.5, validator=fraction, metadata=ADDED_LATER, kw_only=True)
 
     @abstractmethod
     def partition(self, affinities: Affinities) -> NDArray[np.uint32]:
@@ -42,10 +44,16 @@ class AffinitySegmenter(InstanceSegmenter):
 
     def pieces(self, prediction: Prediction) -> Mapping[str, NDArray[np.uint32]]:
         found = affinities_of(prediction, self.quantity, self)
-        return {
-            name: without_small(self.partition(affinities), affinities, self.min_size_vx, self.regrow)
-            for name, affinities in found.items()
-        }
+        present = prediction.classes("probability")
+        masks = {name: prediction.channel(f"{name}/probability") > self.foreground for name in found if name in present}
+        return {name: self._pieces(affinities, masks.get(name)) for name, affinities in found.items()}
+
+    def _pieces(self, affinities: Affinities, mask: NDArray[np.bool_] | None) -> NDArray[np.uint32]:
+        if mask is None:
+            return without_small(self.partition(affinities), affinities, self.min_size_vx, self.regrow)
+        inside = affinities.within(mask)
+        parts = np.where(mask, self.partition(inside), np.uint32(0))
+        return without_small(parts, inside, self.min_size_vx, self.regrow, mask)
 
     def reach_vx(self, prediction: Prediction) -> tuple[int, ...]:
         return reach_vx(prediction, self.quantity, self)
@@ -53,15 +61,20 @@ class AffinitySegmenter(InstanceSegmenter):
     def _rule(self, *words: str) -> str:
         size = (f"size >= {self.min_size_vx}",) if self.min_size_vx else ()
         grown = () if self.regrow else ("no regrowth",)
-        return ", ".join((f"{self.quantity} > {self.cut:g}", *words, *size, *grown))
+        inside = (f"foreground > {self.foreground:g}",) if self.foreground != 0.5 else ()
+        return ", ".join((f"{self.quantity} > {self.cut:g}", *words, *size, *grown, *inside))
 
 
 def without_small(
-    labels: NDArray[np.uint32], affinities: Affinities, min_size_vx: int, regrow: bool
+    labels: NDArray[np.uint32],
+    affinities: Affinities,
+    min_size_vx: int,
+    regrow: bool,
+    mask: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.uint32]:
     """Remove parts of fewer than `min_size_vx` voxels, at least single ones; with `regrow` the others fill the gaps.
 
-    Returns the parts numbered without gaps, uint32 (z, y, x).
+    They stay inside of `mask`, if there is one. Returns the parts numbered without gaps, uint32 (z, y, x).
     """
     sizes = np.bincount(labels.ravel())
     kept = sizes >= max(min_size_vx, 2)
@@ -71,6 +84,8 @@ def without_small(
     if not regrow or not kept.any() or kept[1:].all():
         return left
     levels = np.rint(interior(affinities) * np.float32(LEVELS)).clip(1, LEVELS).astype(np.uint8)
+    if mask is not None:
+        levels[~mask] = 0
     return flood(levels, left)
 
 

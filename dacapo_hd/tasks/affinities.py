@@ -98,7 +98,7 @@ class Affinities(InstanceTask):
         }
         if self.descriptor_sigma_nm is not None:
             found["descriptors"] = descriptor_target(labels, self.descriptor_sigma_nm)
-        return found
+        return {**found, **self.foreground_targets(labels)}
 
     def head(self, stages: Sequence[Sequence[FeatureMap]]) -> nn.Module:
         from dacapo_hd.operations.shape_descriptors import DESCRIPTORS
@@ -109,7 +109,7 @@ class Affinities(InstanceTask):
         }
         if self.descriptor_sigma_nm is not None:
             branches["descriptors"] = (0, len(self.classes) * len(DESCRIPTORS))
-        return BranchHead(stages, branches)
+        return BranchHead(stages, {**branches, **self.foreground_branches()})
 
     def loss(
         self, predictions: Mapping[str, Tensor], targets: Mapping[str, tuple[Tensor, Tensor]]
@@ -127,13 +127,16 @@ class Affinities(InstanceTask):
             losses["descriptors"] = self.descriptor_weight * weighted_mean(
                 error, weight.repeat_interleave(channels, dim=1)
             )
-        return losses
+        return {**losses, **self.foreground_losses(predictions, targets)}
 
     def output_channels(self) -> tuple[OutputChannel, ...]:
-        return affinity_channels(self.classes, "affinity", self.offsets, self.offset_unit)
+        affinities = affinity_channels(self.classes, "affinity", self.offsets, self.offset_unit)
+        return (*affinities, *self.foreground_channels())
 
     def decode(self, predictions: Mapping[str, Tensor]) -> Tensor:
-        return predictions["affinity"].float().sigmoid()
+        import torch
+
+        return torch.cat([predictions["affinity"].float().sigmoid(), *self.decoded_foreground(predictions)], dim=1)
 
     def default_grid(self) -> tuple[Segmenter, ...]:
         return (

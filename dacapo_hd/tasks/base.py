@@ -51,6 +51,44 @@ class OutputChannel:
     uncertainty: bool = False
 
 
+@attrs.frozen
+class Lesson:
+    """What samples teach about one channel of a target, as shares of the output's voxels.
+
+    `known`: the class is known. `counted`: the channel counts. `present` and `absent`: of those that count.
+    `of_present` and `of_absent`: how much of the known present and absent voxels counts, NaN where there are none.
+    `low` and `high` are the extreme values of what counts, `inside_low` and `inside_high` those where the class is
+    present; NaN without.
+    """
+
+    target: str
+    class_name: str
+    channel: str
+    known: float
+    counted: float
+    present: float
+    absent: float
+    of_present: float
+    of_absent: float
+    low: float
+    high: float
+    inside_low: float
+    inside_high: float
+
+
+@attrs.frozen
+class Circumstances:
+    """What may explain that a target teaches little about a class.
+
+    `sections_alone`: the network sees single sections. `has_ids`: some crop has instance ids of the class.
+    `fills_crops`: no voxel is known to be without it.
+    """
+
+    sections_alone: bool
+    has_ids: bool
+    fills_crops: bool
+
+
 class Task(Component, ABC):
     """What to predict: targets, head, loss, decoding, segmenters and scores."""
 
@@ -103,6 +141,19 @@ class Task(Component, ABC):
         `shape_vx` is that of the raw data for training, else of what is predicted: asked are all crops for training,
         validation and test, and the volume of `apply`.
         """
+        return []
+
+    @property
+    def dense(self) -> bool:
+        """Whether objects may fill the volume: then it is no fault if a class is absent nowhere."""
+        return self.needs_instances
+
+    def remedy(self, target: str, class_name: str, about: Circumstances) -> str:
+        """Say why a target teaches little about a class, and which key to change."""
+        return "annotate more of it, or raise trainer.sampling.min_known"
+
+    def remarks(self, lessons: Sequence[Lesson]) -> list[str]:
+        """Say which channels would teach a constant or nothing of use, each with the key to change."""
         return []
 
     @property

@@ -13,7 +13,7 @@ from dacapo_hd.labels.block import LabelBlock
 from dacapo_hd.operations.distance import Axes
 from dacapo_hd.segmentation import Threshold, Watershed
 from dacapo_hd.segmentation.base import Segmenter
-from dacapo_hd.tasks.base import OutputChannel, Target
+from dacapo_hd.tasks.base import Circumstances, Lesson, OutputChannel, Target
 from dacapo_hd.tasks.parts import Boundaries, Supervision, distance_channels, distance_target, saturation_nm
 from dacapo_hd.tasks.per_class import PerClassTask
 
@@ -45,6 +45,42 @@ class Distance(PerClassTask):
     @property
     def context_axes(self) -> Axes:
         return self.distance_axes
+
+    @property
+    def dense(self) -> bool:
+        return self.boundaries == "instance"
+
+    def remedy(self, target: str, class_name: str, about: Circumstances) -> str:
+        if target != "distance":
+            return super().remedy(target, class_name, about)
+        if self.boundaries == "instance" and not about.has_ids:
+            return (
+                f"boundaries: instance needs ids of {class_name!r}: give its labels as InstanceArray (in a folder "
+                f"labels/{class_name}_inst), or set task.boundaries: class"
+            )
+        if about.sections_alone and self.distance_axes == "zyx":
+            return "a section alone says little of distances along z: set task.distance_axes: yx"
+        if about.fills_crops:
+            return (
+                f"{class_name!r} fills its crops, so that none of its boundary is in reach: give crops with its "
+                "boundary, or learn it by OneHot"
+            )
+        return (
+            f"task.scale_nm: {self.scale_nm:g} reaches further than what is known: lower it, or set "
+            "task.distance_supervision: interval"
+        )
+
+    def remarks(self, lessons: Sequence[Lesson]) -> list[str]:
+        if self.boundaries == "class":
+            return []
+        inside = [one for one in lessons if one.target == "distance" and one.present > 0]
+        return [
+            f"task: all distances inside {name!r} are the same, as if every voxel lay at a boundary: boundaries: "
+            f"instance needs ids of it; give its labels as InstanceArray (in a folder labels/{name}_inst), or set "
+            "task.boundaries: class"
+            for name in dict.fromkeys(one.class_name for one in inside)
+            if all(one.inside_low == one.inside_high for one in inside if one.class_name == name)
+        ]
 
     def targets(self, labels: LabelBlock) -> dict[str, Target]:
         target = distance_target(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import prod
+from math import hypot, prod
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import attrs
@@ -19,7 +19,7 @@ from dacapo_hd.segmentation import MutexWatershed, SuperpixelAgglomeration
 from dacapo_hd.segmentation.affinities import affinity_channel
 from dacapo_hd.segmentation.base import Segmenter
 from dacapo_hd.tasks.affinities import affinity_channels, affinity_target
-from dacapo_hd.tasks.base import OBJECT, OutputChannel, Target
+from dacapo_hd.tasks.base import OBJECT, Circumstances, Lesson, OutputChannel, Target
 from dacapo_hd.tasks.instance import AXES, AffinityBranch, InstanceTask, check_offsets
 from dacapo_hd.tasks.mask_branch import MaskBranch
 
@@ -182,8 +182,34 @@ class LatentMasks(InstanceTask):
         problems += super(LatentMasks, whole).problems_with(architecture, voxel_size_nm, shape_vx)
         return problems
 
+    def remedy(self, target: str, class_name: str, about: Circumstances) -> str:
+        if target in self._mask_branches() and about.has_ids:
+            return "few voxels have a mask window that is known: choose a smaller window or dilation in task.branches"
+        return super().remedy(target, class_name, about)
+
+    def remarks(self, lessons: Sequence[Lesson]) -> list[str]:
+        found = super().remarks(lessons)
+        narrow = [
+            name for name, branch in self._mask_branches().items() if hypot(*branch.reach_vx) < self.transition_vx
+        ]
+        if narrow:
+            found.append(
+                f"task.transition_vx: {self.transition_vx:g} keeps every border out of the mask windows of "
+                f"{', '.join(narrow)}, whose masks are all full or empty; lower it, or choose larger windows"
+            )
+        empty = [one for one in lessons if one.channel.endswith("/no mask") and one.present > 0 and one.inside_low == 1]
+        if empty:
+            names = ", ".join(dict.fromkeys(repr(one.class_name) for one in empty))
+            found.append(
+                f"task.transition_vx: {self.transition_vx:g} leaves no voxel of {names} with a mask that is not empty; "
+                "lower it"
+            )
+        return found
+
     def targets(self, labels: LabelBlock) -> dict[str, Target]:
-        found = self._mask_targets(labels) if self.latents == "learnt" else {}
+        found = {}
+        if self.latents == "learnt":
+            found = {**self._mask_targets(labels), **self.foreground_targets(labels)}
         for name, offsets in self._learnt_offsets().items():
             whole = self.in_voxels(offsets, labels.voxel_size_nm)
             found[name] = affinity_target(labels, whole, [format_offset(offset) for offset in offsets])
@@ -219,7 +245,7 @@ class LatentMasks(InstanceTask):
         }
         return LatentHead(
             stages,
-            {**latent, **sparse},
+            {**latent, **sparse, **self.foreground_branches()},
             {name: branch.window_vx for name, branch in masks.items()},
             self.latent_channels,
             self.hidden_channels,
@@ -242,7 +268,7 @@ class LatentMasks(InstanceTask):
         weights = (self.dice_weight, self.cross_entropy_weight)
         for name in self._learnt_offsets():
             losses[name] = affinity_loss(predictions[name], *targets[name], *weights, self.balance)
-        return losses
+        return {**losses, **self.foreground_losses(predictions, targets)}
 
     def output_channels(self) -> tuple[OutputChannel, ...]:
         found: list[OutputChannel] = []
@@ -258,7 +284,7 @@ class LatentMasks(InstanceTask):
                 found += affinity_channels(self.classes, kind, self.affinities[sparse].offsets, self.offset_unit)
             else:
                 found += affinity_channels(self.classes, kind, self.offsets, self.offset_unit)
-        return tuple(found)
+        return (*found, *self.foreground_channels())
 
     def decode(self, predictions: Mapping[str, Tensor]) -> Tensor:
         import torch
@@ -276,7 +302,7 @@ class LatentMasks(InstanceTask):
             parts["mask_affinity"], parts["mask_variance"] = aggregated(
                 predictions, windows, [tuple(map(int, offset)) for offset in self.offsets], len(self.classes)
             )
-        return torch.cat([parts[kind] for kind in self.predict], dim=1)
+        return torch.cat([*(parts[kind] for kind in self.predict), *self.decoded_foreground(predictions)], dim=1)
 
     def default_grid(self) -> tuple[Segmenter, ...]:
         return tuple(

@@ -15,7 +15,7 @@ from dacapo_hd.phantom.options import write_phantoms
 def dataset(tmp_path_factory):
     """A phantom dataset for the folder convention: two training crops, partly annotated, and one to validate on."""
     folder = tmp_path_factory.mktemp("data") / "phantom.zarr"
-    write_phantoms(folder, (8, 96, 96), (8.0, 8.0, 8.0), seed=3, crops=["train", "train/every=4", "validate"])
+    write_phantoms(folder, (8, 96, 96), (8.0, 8.0, 8.0), seed=6, crops=["train", "train/every=4", "validate"])
     return folder
 
 

@@ -112,6 +112,7 @@ def test_batches_without_a_known_pair_teach_nothing(dacapo_hd, write, instances,
     crop = {"name": "a", "raw": "raw.zarr", "labels": [source]}
     instances["datasplit"] = {"type": "Crops", "scheme": {"classes": {"mito": []}}, "train": [crop]}
     instances["trainer"]["validation_interval"] = 2
+    instances["task"]["foreground"] = False
     assert dacapo_hd("train", write(instances))[0] == 0
     losses = [row.value for row in FileStore("runs").stats("tiny") if row.name.startswith("loss/")]
     assert len(losses) >= 2

@@ -51,7 +51,7 @@ def trained(trained_once, here):
 def test_segments_of_the_best_segmenter_are_stored_and_replaced(trained, dacapo_hd):
     rows = trained.scores("tiny")
     tabled = [row for row in rows if row.segments]
-    found = best(rows, "cremi_score")
+    found = best(rows, "panoptic_quality")
     assert {row.score for row in rows} >= set(CORRELATIONS)
     assert {(row.score, row.segmenter) for row in tabled} == {(CORRELATIONS[0], found.segmenter)}
     assert [(row.part, row.crop) for row in tabled] == [("validate", "crop_0"), ("test", "test_0")]

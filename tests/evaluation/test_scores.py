@@ -120,9 +120,10 @@ def test_nothing_known_is_nan_everywhere():
     assert all(math.isnan(value) for value in values.values())
 
 
-def test_everything_wrong_without_a_boundary_is_not_perfect():
-    values = scored(np.ones(SHAPE), np.zeros(SHAPE))
-    assert values["f1_tolerance"] == 0
+def test_everything_wrong_is_not_perfect():
+    truth = np.zeros(SHAPE)
+    truth[:, :, 0] = 1
+    values = scored(1 - truth, truth)
     assert values["dice"] == 0
 
 

@@ -35,8 +35,8 @@ def test_preview_masks_what_does_not_count(make_crop, window, codes, tmp_path):
 
 
 CLASSES = ("mito",)
-MASKS = LatentMasks(CLASSES, offsets=((-1, 0, 0),), branches=(MaskBranch(0, (3, 1, 1)),))
-ONE = Affinities(CLASSES, offsets=((-1, 0, 0),))
+MASKS = LatentMasks(CLASSES, offsets=((-1, 0, 0),), branches=(MaskBranch(0, (3, 1, 1)),), foreground=False)
+ONE = Affinities(CLASSES, offsets=((-1, 0, 0),), foreground=False)
 
 
 def colours_at(path, column, row, size):

@@ -7,6 +7,8 @@ from affinity_parts import OFFSETS, affinity_prediction, cells, tubes
 from skimage.metrics import variation_of_information
 
 from dacapo_hd.errors import UserError
+from dacapo_hd.labels.block import ABSENT, PRESENT, LabelBlock
+from dacapo_hd.operations.affinities import affinities, object_labels
 from dacapo_hd.segmentation import MutexWatershed, Prediction, SuperpixelAgglomeration
 from dacapo_hd.segmentation.affinities import Affinities, affinities_of, interior, interior_of_sections
 from dacapo_hd.segmentation.partition import without_small
@@ -149,3 +151,35 @@ def test_a_prediction_of_something_else_is_told():
         "mutex_watershed(affinity > 0.5, long range 0.1, size >= 200): the prediction has no channel of 'affinity', "
         "only distance, probability; choose a segmenter for what the task predicts",
     )
+
+
+@pytest.mark.parametrize("segmenter", [MutexWatershed(min_size_vx=0), MutexWatershed(), SuperpixelAgglomeration()])
+def test_objects_in_background_stay_inside_the_foreground(segmenter):
+    ids = np.zeros((6, 40, 40), np.uint32)
+    ids[1:5, 4:16, 4:16], ids[1:5, 4:16, 16:30], ids[2:4, 24:36, 8:30] = 1, 2, 3
+    code = np.where(ids > 0, PRESENT, ABSENT).astype(np.uint8)[None]
+    offsets = ((-1, 0, 0), (0, -1, 0), (0, 0, -1), (0, -4, 0), (0, 0, -4))
+    value, _ = affinities(object_labels(LabelBlock(("m",), code, (8.0,) * 3, {"m": ids}), "m"), offsets)
+    names = tuple(f"m/affinity({z},{y},{x})" for z, y, x in offsets)
+    channels, data = (*names, "m/probability"), np.concatenate([value, (ids > 0)[None]]).astype(np.float32)
+    found = segmenter.segment(Prediction(channels, data, (8.0,) * 3)).labels["m"]
+    np.testing.assert_array_equal(found > 0, ids > 0)
+    pairs = set(zip(found.ravel().tolist(), ids.ravel().tolist(), strict=True))
+    assert len(pairs) == 4
+    # where nothing is in the foreground, nothing is an object
+    data[-1] = 0.3
+    prediction = Prediction(channels, data, (8.0,) * 3)
+    assert not segmenter.segment(prediction).labels["m"].any()
+    np.testing.assert_array_equal(attrs.evolve(segmenter, foreground=0.2).segment(prediction).labels["m"] > 0, True)
+
+
+def test_affinities_that_lead_out_of_an_object_do_not_join_it_with_another():
+    """A careless network says that all voxels belong together; the foreground still keeps what is apart apart."""
+    mask = np.zeros((1, 20, 40), bool)
+    mask[:, 5:15, 3:15] = mask[:, 5:15, 20:36] = True
+    offsets = ((0, -1, 0), (0, 0, -1))
+    names = (*(f"m/affinity({z},{y},{x})" for z, y, x in offsets), "m/probability")
+    data = np.concatenate([np.ones((2, *mask.shape)), mask[None]]).astype(np.float32)
+    found = MutexWatershed().segment(Prediction(names, data, (8.0,) * 3)).labels["m"]
+    np.testing.assert_array_equal(found > 0, mask)
+    assert len(np.unique(found)) == 3

@@ -115,15 +115,16 @@ def test_default_grids_suit_their_tasks(task):
         (
             {"type": "Affinities", "grid": [{"type": "CosineMutexWatershed"}]},
             [
-                "grid.0: CosineMutexWatershed reads distance and embedding, but Affinities predicts affinity; choose "
-                "among MutexWatershed, SuperpixelAgglomeration"
+                "grid.0: CosineMutexWatershed reads distance and embedding, but Affinities predicts affinity and "
+                "probability; choose among Argmax, ConnectedComponents, MutexWatershed, SuperpixelAgglomeration, "
+                "Threshold, Watershed"
             ],
         ),
         (
             {"type": "LatentMasks", "grid": [{"type": "SuperpixelAgglomeration"}]},
             [
-                "grid.0: SuperpixelAgglomeration reads affinity, but LatentMasks predicts mask_affinity; set its "
-                "quantity: mask_affinity"
+                "grid.0: SuperpixelAgglomeration reads affinity, but LatentMasks predicts mask_affinity and "
+                "probability; set its quantity: mask_affinity"
             ],
         ),
         (

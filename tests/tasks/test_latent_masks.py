@@ -222,7 +222,7 @@ def test_blocks_do_not_change_what_is_predicted():
     source = MemoryVolume(np.random.default_rng(0).random(shape, np.float32), Grid.from_nm(shape, (8.0,) * 3))
     found = []
     for blocks in (shape, (3, 8, 8)):
-        target = MemoryVolume(np.zeros((16, *shape), np.float32), source.grid)
+        target = MemoryVolume(np.zeros((len(task.output_channels()), *shape), np.float32), source.grid)
         predict(predictor, source, target, source.grid.roi, (0.0, 1.0), blocks)
         found.append(target.data)
     np.testing.assert_allclose(found[0], found[1], atol=1e-5)
