@@ -16,10 +16,11 @@ from dacapo_hd.datasplits.crop import OpenCrop
 from dacapo_hd.datasplits.fingerprint import CropFingerprint, fingerprint
 from dacapo_hd.datasplits.intensity import Statistics
 from dacapo_hd.errors import UserError
-from dacapo_hd.examination import examine
+from dacapo_hd.examination import examine, scoring_bytes
 from dacapo_hd.geometry import format_shape
 from dacapo_hd.inference import SCORED, open_scored
-from dacapo_hd.report.terminal import console
+from dacapo_hd.prediction.plan import DEFAULT_MEMORY_BYTES, Plan
+from dacapo_hd.report.terminal import console, format_bytes
 from dacapo_hd.run import Run
 from dacapo_hd.starting import find_beginning
 from dacapo_hd.stores.base import Store
@@ -38,6 +39,7 @@ class CheckReport:
     warnings: list[str] = attrs.field(factory=list)
     crops: dict[Part, list[CropFingerprint]] = attrs.field(factory=dict)
     arrays: dict[Part, list[str]] = attrs.field(factory=dict)
+    memory: list[str] = attrs.field(factory=list)
     samples: int = 0
     lessons: tuple[Lesson, ...] = ()
 
@@ -76,11 +78,26 @@ def check_run(run: Run, store: Store | None = None) -> CheckReport:
             continue
         opened[part] = crops
         report.arrays[part] = _array_lines(crops, report.crops[part])
+        if scored:
+            report.memory += [_memory_line(run, part, crop) for crop in crops[:SHOWN_CROPS]]
     found = examine(run, opened, report.crops)
     report.problems += [problem for problem in found.problems if problem not in report.problems]
     report.warnings += found.warnings
     report.samples, report.lessons = found.samples, found.lessons
     return report
+
+
+def _memory_line(run: Run, part: Part, crop: OpenCrop) -> str:
+    """Say what it takes to score a crop, and to apply the run to its whole image."""
+    plan = Plan(run.architecture, run.task, crop.raw, crop.raw_grid.roi, DEFAULT_MEMORY_BYTES)
+    try:
+        applied = f"about {format_bytes(round(plan.worker_bytes(plan.grid())))}"
+    except UserError as error:
+        applied = str(error)
+    return (
+        f"memory: scoring {part} crop {crop.name} takes about {format_bytes(round(scoring_bytes(run, crop)))}; "
+        f"`apply` to its image {applied}"
+    )
 
 
 def _check_start(run: Run, store: Store | None) -> None:
@@ -135,6 +152,8 @@ def _print(run: Run, report: CheckReport) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    for line in report.memory:
+        out.print(line, highlight=False, soft_wrap=True, markup=False)
     for warning in report.warnings:
         out.print(f"warning: {warning}", highlight=False, soft_wrap=True, markup=False, style="yellow")
     if not report.problems:

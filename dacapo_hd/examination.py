@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import attrs
 
-from dacapo_hd.architectures.sizes import memory_estimate_bytes
+from dacapo_hd.architectures.sizes import bytes_per_input_voxel, memory_estimate_bytes
 from dacapo_hd.blockwise.memory import usable_bytes
 from dacapo_hd.datasplits.base import Part
 from dacapo_hd.datasplits.crop import OpenCrop
@@ -15,6 +15,7 @@ from dacapo_hd.datasplits.fingerprint import CropFingerprint, unknown_everywhere
 from dacapo_hd.datasplits.places import shared_voxels
 from dacapo_hd.errors import UserError, said_once
 from dacapo_hd.evaluation.scores import score_named
+from dacapo_hd.prediction.predict import MEMORY_BYTES
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.lessons import lessons
 from dacapo_hd.sampling.recipe import Recipe, untaught
@@ -26,6 +27,8 @@ MOSTLY = 0.5
 LITTLE_CONTRAST = 0.02
 # of the voxels that are known: less that counts is probably a mistaken setting
 LITTLE_TAUGHT = 0.2
+# per voxel: a segmentation, and what scores and objects are counted in
+WORKING_BYTES = 24
 
 Figures = Mapping[Part, Sequence[CropFingerprint]]
 SCORED_PARTS: tuple[Part, ...] = ("validate", "test")
@@ -57,6 +60,7 @@ def examine(run: Run, opened: Mapping[Part, Sequence[OpenCrop]], figures: Figure
     if "validate" in opened:
         _examine_scoring(run, opened["validate"], figures["validate"], found)
     for part in SCORED_PARTS:
+        _examine_scored(run, part, opened.get(part, ()), found)
         found.warnings += shared_voxels(train, opened.get(part, ()), part)
     return found
 
@@ -73,6 +77,26 @@ def _examine_memory(run: Run, found: Findings) -> None:
             f"trainer.batch_size: a batch of {run.trainer.batch_size} takes about {needed / 1e9:.3g} GB, but this "
             f"machine has {usable_bytes() / 1e9:.3g} GB; lower it, or make architecture.input_shape_vx smaller"
         )
+
+
+def scoring_bytes(run: Run, crop: OpenCrop) -> float:
+    """Estimate what scoring a crop holds at once: prediction, labels, what a segmenter works with, and one block."""
+    channels, voxels = len(run.task.output_channels()), math.prod(crop.label_grid.shape_vx)
+    own = max((getattr(segmenter, "bytes_per_channel", 0) for segmenter in run.task.segmenters()), default=0)
+    labels = crop.memory()["labels"] / max(voxels, 1)
+    block = bytes_per_input_voxel(run.architecture, run.task) * math.prod(crop.raw_grid.shape_vx)
+    return voxels * ((4 + own) * channels + labels + WORKING_BYTES) + min(block, MEMORY_BYTES)
+
+
+def _examine_scored(run: Run, part: Part, crops: Sequence[OpenCrop], found: Findings) -> None:
+    """Look for crops that this machine has too little memory to score."""
+    for crop in crops:
+        needed = scoring_bytes(run, crop)
+        if needed > usable_bytes() > 0:
+            found.warnings.append(
+                f"datasplit.{part}: scoring crop {crop.name!r} takes about {needed / 1e9:.3g} GB, but this machine has "
+                f"{usable_bytes() / 1e9:.3g} GB; limit it by `roi_vx`, or give smaller crops"
+            )
 
 
 def _examine_crop(crop: OpenCrop, figures: CropFingerprint, found: Findings) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import attrs
@@ -17,15 +18,32 @@ from dacapo_hd.errors import UserError, said_once
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.run import Run
+from dacapo_hd.segmentation.base import Segmentation, Segmenter
 from dacapo_hd.stores.base import Store, git_sha
 from dacapo_hd.stores.rows import ScoreRow
 from dacapo_hd.tasks.scoring import problems_with_segmenters, problems_with_volume
 from dacapo_hd.training.checkpoint import Checkpoints
 from dacapo_hd.training.device import choose_device, use_bfloat16
 from dacapo_hd.training.progress import BlockProgress
-from dacapo_hd.training.validation import validate_crop
+from dacapo_hd.training.validation import count_objects, validate_crop
 
 SCORED: tuple[Part, ...] = ("validate", "test")
+
+
+@attrs.frozen
+class SegmentedCount:
+    """How many objects of a class a segmenter (as rows name it) found in a crop; of masks how many voxels."""
+
+    crop: str
+    segmenter: str
+    class_name: str
+    count: int
+    instances: bool
+
+    def __str__(self) -> str:
+        what = "objects" if self.instances else "voxels"
+        found = f"{self.count} {what}" if self.count else "nothing was segmented"
+        return f"{self.class_name} in {self.crop}: {found}"
 
 
 def make_predictor(run: Run, network: torch.nn.Module) -> Predictor:
@@ -69,8 +87,9 @@ def score_network(
     part: Part = "validate",
     progress: Callable[[int, int], None] = lambda done, total: None,
     selection: Sequence[ScoreRow] = (),
+    counts: list[SegmentedCount] | None = None,
 ) -> list[ScoreRow]:
-    """Score a network on the crops of a part.
+    """Score a network on the crops of a part; what each segmenter found is added to `counts`.
 
     Segments are kept of the best segmenter by the task's score, by rows of the iteration's validation: these, or
     `selection`.
@@ -80,6 +99,7 @@ def score_network(
     # once, not per row: there may be thousands of crops
     config_hash, group_hash = run.config_hash, run.group_hash
     for number, crop in enumerate(crops, start=1):
+        counted = partial(_count, [] if counts is None else counts, crop.name)
         rows += [
             ScoreRow(
                 run=run.name,
@@ -88,7 +108,7 @@ def score_network(
                 seed=run.seed,
                 iteration=iteration,
                 crop=crop.name,
-                segmenter=json.dumps(unstructure(segmenter), sort_keys=True),
+                segmenter=stored_segmenter(segmenter),
                 class_name=found.class_name,
                 score=found.score,
                 value=found.value,
@@ -96,7 +116,9 @@ def score_network(
                 part=part,
                 segments=found.segments,
             )
-            for segmenter, found in validate_crop(predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm)
+            for segmenter, found in validate_crop(
+                predictor, crop, run.task.segmenters(), run.trainer.tolerance_nm, counted
+            )
         ]
         progress(number, len(crops))
     chosen = best([row for row in (*selection, *rows) if row.iteration == iteration], run.task.score)
@@ -108,8 +130,21 @@ def score_network(
     ]
 
 
-def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress: bool) -> list[ScoreRow]:
-    """Score a stored checkpoint on the validation and test crops and store the rows."""
+def _count(counts: list[SegmentedCount], crop: str, segmenter: Segmenter, segmentation: Segmentation) -> None:
+    stored = stored_segmenter(segmenter)
+    for name, count in count_objects(segmentation).items():
+        counts.append(SegmentedCount(crop, stored, name, count, segmentation.instances))
+
+
+def stored_segmenter(segmenter: Segmenter) -> str:
+    """Write a segmenter as rows of scores name it."""
+    return json.dumps(unstructure(segmenter), sort_keys=True)
+
+
+def validate_checkpoint(
+    run: Run, store: Store, iteration: int | None, progress: bool, counts: list[SegmentedCount] | None = None
+) -> list[ScoreRow]:
+    """Score a stored checkpoint on the validation and test crops and store the rows; see `score_network`."""
     parts: dict[Part, tuple[OpenCrop, ...]] = {part: open_scored(run, part) for part in SCORED}
     if not any(parts.values()):
         raise UserError(f"run {run.name!r}: datasplit.validate has no crops; add some to validate")
@@ -117,7 +152,7 @@ def validate_checkpoint(run: Run, store: Store, iteration: int | None, progress:
     rows: list[ScoreRow] = []
     for part, crops in parts.items():
         with BlockProgress(f"{part} {run.name}@{iteration}", "crops", progress) as bar:
-            rows += score_network(run, network, crops, iteration, part, bar, rows)
+            rows += score_network(run, network, crops, iteration, part, bar, rows, counts)
     store.write_scores(run.name, rows)
     return rows
 

@@ -23,6 +23,7 @@ from dacapo_hd.training.interruption import Interrupted, Signals
 from dacapo_hd.training.tensorboard import require_tensorboard
 
 if TYPE_CHECKING:
+    from dacapo_hd.inference import SegmentedCount
     from dacapo_hd.report.best import BestFound
     from dacapo_hd.report.compare import Comparison
     from dacapo_hd.report.query import Selected
@@ -130,11 +131,20 @@ class RunManager:
             self.store.rename_run(run.name, attrs.evolve(old, name=archived, config=config, archived=stamp))
         print(f"{run.name}: the stored run has another config and is now {archived!r}", file=sys.stderr)
 
-    def validate(self, name: str, iteration: int | None = None, progress: bool = True) -> list[ScoreRow]:
-        """Score a checkpoint (the newest by default) on the validation crops, store and return the rows."""
+    def validate(
+        self,
+        name: str,
+        iteration: int | None = None,
+        progress: bool = True,
+        counts: list[SegmentedCount] | None = None,
+    ) -> list[ScoreRow]:
+        """Score a checkpoint (the newest by default) on the validation crops, store and return the rows.
+
+        What each segmenter found is added to `counts`.
+        """
         from dacapo_hd.inference import validate_checkpoint
 
-        return validate_checkpoint(self.load(name), self.store, iteration, progress)
+        return validate_checkpoint(self.load(name), self.store, iteration, progress, counts)
 
     def best(self, name: str, score: str | None = None) -> Best:
         """Return the best (iteration, segmenter) of a run by a score, the task's own by default."""

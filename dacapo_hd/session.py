@@ -18,7 +18,7 @@ from dacapo_hd.datasplits.fingerprint import fingerprint
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.examination import examine
-from dacapo_hd.inference import open_scored, score_network
+from dacapo_hd.inference import SegmentedCount, open_scored, score_network
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.loader import load_batches
 from dacapo_hd.sampling.recipe import Recipe
@@ -246,8 +246,9 @@ class _Course:
         if not crops:
             self.bar.note("no validation crops: datasplit.validate is empty, so there will be no scores")
             return False
+        counts: list[SegmentedCount] = []
         with self.signals.at_once():
-            rows = score_network(self.run, state.network, crops, state.iteration)
+            rows = score_network(self.run, state.network, crops, state.iteration, counts=counts)
         self.write_scores(rows)
         self.read_scores()
         self.prune()
@@ -257,6 +258,7 @@ class _Course:
             return False
         self.bar.note(
             f"validation at {state.iteration}: {score} {now.value:.4f} (best {ever.value:.4f} at {ever.iteration})"
+            + ("" if any(one.count for one in counts if one.segmenter == now.segmenter) else "; nothing was segmented")
         )
         return self.patience_is_over()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from functools import partial
 from pathlib import Path
@@ -29,9 +30,10 @@ from dacapo_hd.arrays.levels import level_grids
 from dacapo_hd.arrays.pyramid import BLOCK_BYTES
 from dacapo_hd.blockwise import Compute, run_blocks
 from dacapo_hd.datasplits.intensity import trained_intensities
+from dacapo_hd.labels.values import blocks
 from dacapo_hd.prediction.flips import require_undirected
 from dacapo_hd.prediction.inside import InsideMask
-from dacapo_hd.prediction.plan import BASE_BYTES, CHUNK_VX, Plan
+from dacapo_hd.prediction.plan import BASE_BYTES, CHUNK_VX, DEFAULT_MEMORY_BYTES, Plan
 from dacapo_hd.prediction.stored import create_prediction
 from dacapo_hd.prediction.work import PredictWork
 from dacapo_hd.stitching import segment_volume
@@ -41,7 +43,9 @@ if TYPE_CHECKING:
     from dacapo_hd.manager import RunManager
     from dacapo_hd.run import Run
 
-MEMORY = "4GB"
+logger = logging.getLogger(__name__)
+
+MEMORY = f"{DEFAULT_MEMORY_BYTES / 1e9:g}GB"
 # a worker holds a block of a finer level five times while it makes a coarser one, beside what earlier stages have left
 LEVEL_PART = 1 / 16
 
@@ -117,7 +121,25 @@ def apply_run(
             application.begin(manager)
         written = application.run_all(replace=overwrite and begins)
         place.finish()
+    for path in written[1:]:
+        _say_what_was_found(path, progress)
     return written
+
+
+def _say_what_was_found(segmentation: Path, progress: bool) -> None:
+    """Print how many objects a segmentation has; warn if it has nothing at all."""
+    table, volume = segmentation.with_name(f"{segmentation.name}.csv"), open_volume(segmentation)
+    if table.exists():
+        with table.open("rb") as file:
+            count = sum(1 for _ in file) - 1
+        found = f"{count} objects"
+    else:
+        count = next((1 for roi in blocks(volume.grid) if volume.read(roi).any()), 0)
+        found = "present"
+    if not count:
+        logger.warning("%s: nothing was segmented", segmentation)
+    elif progress:
+        print(f"{segmentation}: {found}", file=sys.stderr)
 
 
 @attrs.frozen

@@ -21,6 +21,7 @@ from dacapo_hd.cli.options import (
 from dacapo_hd.errors import UserError
 
 if TYPE_CHECKING:
+    from dacapo_hd.inference import SegmentedCount
     from dacapo_hd.run import Run
 
 
@@ -61,8 +62,9 @@ def validate(name: str, iteration: int | None, everything: bool, place: Place, q
     from dacapo_hd.report.terminal import print_scores
 
     manager = place.manager()
-    rows = manager.validate(name, iteration, progress=not quiet)
-    print_scores(rows, manager.load(name).task.score, everything)
+    counts: list[SegmentedCount] = []
+    rows = manager.validate(name, iteration, progress=not quiet, counts=counts)
+    print_scores(rows, manager.load(name).task.score, everything, counts)
 
 
 @click.command()

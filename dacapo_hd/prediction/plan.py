@@ -22,6 +22,8 @@ CHUNK_VX = 64
 # Python, torch and tensorstore without data; measured
 BASE_BYTES = 0.5e9
 GIGABYTE = 1e9
+# what `apply` may take unless it is told
+DEFAULT_MEMORY_BYTES = 4 * GIGABYTE
 # of the memory that blocks may take, at most this part is for raw data that is read again
 CACHED_PART = 1 / 8
 BLOCKS_CACHED = 2

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial
+from math import prod
 
 import numpy as np
 from funlib.geometry import Roi
@@ -11,10 +14,13 @@ from dacapo_hd.arrays import MemoryVolume, Volume
 from dacapo_hd.blockwise import run_directly
 from dacapo_hd.blockwise.grid import Shape
 from dacapo_hd.blockwise.memory import usable_bytes
-from dacapo_hd.geometry import Grid
+from dacapo_hd.errors import UserError
+from dacapo_hd.geometry import Grid, format_shape
 from dacapo_hd.prediction.function import PredictFunction
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.segmentation.base import Prediction
+
+logger = logging.getLogger(__name__)
 
 MEMORY_BYTES = 2**31
 # a network that sees far may need larger blocks: with a shorter input nearly all of it would be context
@@ -39,14 +45,52 @@ def predict(
 
     Blocks are as large as `memory_bytes` (of the network's feature maps) allow, unless `block_shape_vx` gives their
     output. Without either that is 2 GB, and more, up to half of the memory that there is, while each voxel would be
-    computed more than 8 times. A network that is not block-independent gets the blocks it was trained with. `progress`
+    computed more than 8 times. Blocks that do not fit into the memory after all are halved, with a warning. A network
+    that is not block-independent gets the blocks it was trained with. `progress`
     is called with the number of blocks done and of all. Raises UserError for volumes that do not fit each other and
     values that are not finite; what reading and writing raise passes through.
     """
     function = PredictFunction(predictor, source, target, intensity_range)
     function.check(roi)
-    grid = function.layout(roi).grid(block_shape_vx or _block_shape(function, roi, memory_bytes))
-    run_directly(function, grid, lambda done: progress(done, len(grid)))
+    layout = function.layout(roi)
+    shape: Shape | None = tuple(block_shape_vx) if block_shape_vx else _block_shape(function, roi, memory_bytes)
+    while shape is not None:
+        grid = layout.grid(shape)
+        try:
+            run_directly(function, grid, partial(_done, progress, len(grid)))
+            return
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            found, shape = shape, _smaller(function, roi, shape)
+            if shape is None:
+                raise UserError(
+                    f"{source.path}: a block of {format_shape(found)} voxels does not fit into the memory of "
+                    f"{predictor.device}, and there is no smaller one; use another device, or a smaller network"
+                ) from error
+            words = (format_shape(found), predictor.device, format_shape(shape))
+            logger.warning("blocks of %s voxels do not fit into the memory of %s; going on with %s", *words)
+
+
+def _done(progress: Callable[[int, int], None], total: int, done: int) -> None:
+    progress(done, total)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    import torch
+
+    # torch raises a bare RuntimeError where the CPU's memory ends
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def _smaller(function: PredictFunction, roi: Roi, shape: Shape) -> Shape | None:
+    """Return a block shape that takes at most half of what another does; None if there is none."""
+    predictor = function.predictor
+    if not predictor.architecture.block_independent:
+        return None
+    voxels = prod(predictor.input_shape_for(shape)) / 2
+    found = function.layout(roi).largest_block(predictor.input_shape_for, voxels)
+    return found if prod(found) < prod(shape) else None
 
 
 def predict_in_memory(

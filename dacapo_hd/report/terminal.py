@@ -26,6 +26,7 @@ from dacapo_hd.stores.weights import listed_checkpoints
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from dacapo_hd.inference import SegmentedCount
     from dacapo_hd.report.compare import Comparison
     from dacapo_hd.report.differences import ComparedPair
     from dacapo_hd.report.query import Selected
@@ -159,8 +160,13 @@ def _iterations(store: Store, name: str) -> str:
         return "?"
 
 
-def print_scores(rows: Sequence[ScoreRow], score: str, everything: bool = False) -> None:
-    """Print the scores of one validation, a line per class and crop: of the best segmenter by a score, or of all."""
+def print_scores(
+    rows: Sequence[ScoreRow], score: str, everything: bool = False, counts: Sequence[SegmentedCount] = ()
+) -> None:
+    """Print the scores of one validation, a line per class and crop: of the best segmenter by a score, or of all.
+
+    `counts` say how much each segmenter has found.
+    """
     from dacapo_hd.evaluation.selection import best
     from dacapo_hd.report.compare import segmenter_label
 
@@ -169,6 +175,9 @@ def print_scores(rows: Sequence[ScoreRow], score: str, everything: bool = False)
     for segmenter in [found.segmenter] if found and not everything else segmenters:
         chosen = [row for row in rows if row.segmenter == segmenter]
         _print_score_tables(segmenter_label(segmenter), chosen, score)
+        for count in counts:
+            if count.segmenter == segmenter:
+                console().print(str(count), highlight=False, soft_wrap=True, markup=False)
     if found is None:
         note = f"{score} is undefined on the validation crops: no segmenter is the best"
     else:

@@ -69,12 +69,18 @@ def affinities_of(prediction: Prediction, kind: str, segmenter: Segmenter) -> di
     (unit,) = units
     shape = prediction.data.shape[1:]
     return {
-        name: Affinities(_in_voxels(offsets[name], unit, prediction, segmenter), prediction.data[chosen])
+        name: Affinities(_in_voxels(offsets[name], unit, prediction, segmenter), prediction.data[_run(chosen)])
         if shape != (1, 1, 1)
         # a single voxel stands for a volume of any size, before the voxel size is known
         else Affinities(tuple((0, 0, 0) for _ in chosen), prediction.data[chosen])
         for name, chosen in numbers.items()
     }
+
+
+def _run(numbers: Sequence[int]) -> slice | list[int]:
+    """Return numbers that follow each other as a slice, which copies nothing."""
+    run = range(numbers[0], numbers[0] + len(numbers))
+    return slice(run.start, run.stop) if list(run) == list(numbers) else list(numbers)
 
 
 def _in_voxels(
