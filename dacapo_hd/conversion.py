@@ -41,6 +41,7 @@ USUAL_BLOCK_BYTES = 64 * 2**20
 _COORDINATES = frozenset(
     (
         *("voxel_size", "resolution", "element_size_um", "offset", "units", "axis_names", "axes", "types"),
+        *("_ARRAY_DIMENSIONS", "axistags", "axisOrder"),
         *("transform", "pixelResolution", "downsamplingFactors", "scales", "multiscales", "multiScale", "omero", "ome"),
     )
 )
@@ -55,6 +56,7 @@ def convert(
     voxel_size_nm: tuple[float, ...] | str | None = None,
     assumed_voxel_size_nm: tuple[float, ...] | str | None = None,
     offset_nm: tuple[float, ...] | None = None,
+    channel: int | None = None,
     labels: bool | None = None,
     chunk_shape_vx: Sequence[int] = CHUNK_VX,
     shard_shape_vx: Sequence[int] | None = None,
@@ -74,7 +76,9 @@ def convert(
     that exists (unless `overwrite`).
     """
     path = source if dataset is None else f"{source.rstrip('/')}/{dataset.strip('/')}"
-    opened = ArgumentRef(path, voxel_size_nm, offset_nm, axes=axes, assumed_voxel_size_nm=assumed_voxel_size_nm).open()
+    opened = ArgumentRef(
+        path, voxel_size_nm, offset_nm, axes=axes, channel=channel, assumed_voxel_size_nm=assumed_voxel_size_nm
+    ).open()
     check_sections(opened)
     downsampling = _downsampling(opened, labels)
     folder = local_folder(output).absolute()
@@ -82,6 +86,7 @@ def convert(
     settings = {
         "source": opened.path,
         "axes": axes,
+        "channel": channel,
         "voxel_size_fm": list(opened.grid.voxel_size),
         "offset_fm": list(opened.grid.offset),
         "shape": list(opened.shape),

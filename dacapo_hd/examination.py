@@ -24,7 +24,10 @@ from dacapo_hd.training.device import choose_device
 
 # of the intensities where labels are: a share that is clipped, a part of the range that they span
 MOSTLY = 0.5
+NEARLY_ALL = 0.98
 LITTLE_CONTRAST = 0.02
+# a labelled box of fewer voxels says nothing of an image
+FEW_VX = 64
 # of the voxels that are known: less that counts is probably a mistaken setting
 LITTLE_TAUGHT = 0.2
 # per voxel: a segmentation, and what scores and objects are counted in
@@ -49,8 +52,9 @@ def examine(run: Run, opened: Mapping[Part, Sequence[OpenCrop]], figures: Figure
     found = Findings()
     _examine_memory(run, found)
     for part, crops in opened.items():
+        blank = [one.annotated.least == one.annotated.greatest for one in figures[part]]
         for crop, one in zip(crops, figures[part], strict=True):
-            _examine_crop(crop, one, found)
+            _examine_crop(run, crop, one, all(blank), found)
         found.warnings += said_once((f"crop {crop.name!r}", text) for crop in crops for text in crop.warnings)
     train = opened.get("train", ())
     if train:
@@ -99,12 +103,12 @@ def _examine_scored(run: Run, part: Part, crops: Sequence[OpenCrop], found: Find
             )
 
 
-def _examine_crop(crop: OpenCrop, figures: CropFingerprint, found: Findings) -> None:
+def _examine_crop(run: Run, crop: OpenCrop, figures: CropFingerprint, all_blank: bool, found: Findings) -> None:
     count = figures.intensities.nonfinite_count
     if count:
         found.problems.append(f"crop {crop.name!r}: {count} voxels of raw are NaN or infinite; replace them by numbers")
     else:
-        _examine_intensities(crop, figures, found)
+        _examine_intensities(run, crop, figures, all_blank, found)
     if figures.contradiction_count:
         share = figures.contradiction_count / math.prod(figures.label_shape_vx)
         found.warnings.append(
@@ -113,21 +117,30 @@ def _examine_crop(crop: OpenCrop, figures: CropFingerprint, found: Findings) -> 
         )
 
 
-def _examine_intensities(crop: OpenCrop, figures: CropFingerprint, found: Findings) -> None:
-    """Look for raw that shows nothing, as a whole, where labels are, or once it is clipped."""
+def _examine_intensities(run: Run, crop: OpenCrop, figures: CropFingerprint, all_blank: bool, found: Findings) -> None:
+    """Look for raw that shows nothing, as a whole, where labels are, or once it is clipped.
+
+    A blank crop is an error if all are: one section among many may be lost.
+    """
     raw, chosen, part = f"crop {crop.name!r}: raw {crop.raw.path!r}", figures.intensity_range, figures.annotated
     low, _, high = part.percentiles
     clipped, span = part.share_beyond(chosen), part.span_within(chosen)
     limits = f"{chosen.low:.4g} to {chosen.high:.4g}"
-    advice = f"set `datasplit.intensity_range: [{low:g}, {high:g}]` (its 1st and 99th percentiles), or `percentile`"
+    if low < high and not run.datasplit.depends_on_volume:
+        advice = f"set `datasplit.intensity_range: [{low:g}, {high:g}]` (its 1st and 99th percentiles), or `percentile`"
+    else:
+        advice = f"set `datasplit.intensity_range: [{part.least:g}, {part.greatest:g}]` (all that there is)"
+    if math.prod(figures.label_shape_vx) < FEW_VX:
+        return
     if part.least == part.greatest:
         whole = figures.intensities
         where = "everywhere" if whole.least == whole.greatest else "everywhere in the labelled box"
-        found.problems.append(
+        chosen_list = found.problems if all_blank else found.warnings
+        chosen_list.append(
             f"{raw}: is {part.least:g} {where}, so that there is nothing to see; correct its path, or fetch or write "
             "the chunks that are missing"
         )
-    elif low < high and span == 0:
+    elif span == 0 and clipped > NEARLY_ALL:
         found.problems.append(
             f"{raw}: {clipped:.0%} of its intensities lie outside of {limits} and become one value; {advice}"
         )
@@ -138,7 +151,7 @@ def _examine_intensities(crop: OpenCrop, figures: CropFingerprint, found: Findin
     elif span < LITTLE_CONTRAST:
         found.warnings.append(
             f"{raw}: is nearly constant: its 1st and 99th percentiles, {low:g} and {high:g}, span {span:.1%} of "
-            f"{limits}; set `datasplit.intensity_range: percentile`, or correct its path"
+            f"{limits}; {advice}, or correct its path"
         )
 
 

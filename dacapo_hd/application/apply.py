@@ -63,6 +63,8 @@ def apply_run(
     axes: str | None = None,
     voxel_size_nm: tuple[float, ...] | str | None = None,
     assumed_voxel_size_nm: tuple[float, ...] | str | None = None,
+    offset_nm: tuple[float, ...] | None = None,
+    channel: int | None = None,
     intensity_range: tuple[float, float] | None = None,
     mask: str | None = None,
     flips: bool = False,
@@ -79,7 +81,7 @@ def apply_run(
     """Write `OUTPUT/prediction` (uint8) and `OUTPUT/segmentation/CLASS` as pyramids; returns the paths of these.
 
     `roi` is `z:z,y:y,x:x` in voxels of the source, or in nm with `nm` at the end. `parameters` is a segmenter in YAML,
-    by default the best one of the chosen iteration. `axes`, `voxel_size_nm` and `assumed_voxel_size_nm` say what the
+    by default the best one of the chosen iteration. `axes` to `channel` say what the
     source does not, as in ArrayRef; `intensity_range` replaces the run's. Only where `mask` is not 0 anything is
     predicted; `flips` averages over mirrored copies, `skip_empty` leaves out blocks of constant raw data. `memory` is
     for each worker; `compute` is a `Compute` in YAML or a YAML file. `dry_run` prints what would be done. Raises
@@ -97,6 +99,8 @@ def apply_run(
         axes=axes,
         voxel_size_nm=voxel_size_nm,
         assumed_voxel_size_nm=assumed_voxel_size_nm,
+        offset_nm=offset_nm,
+        channel=channel,
         intensity_range=intensity_range,
         mask=mask,
         flips=flips,
@@ -156,6 +160,8 @@ class Request:
     axes: str | None
     voxel_size_nm: tuple[float, ...] | str | None
     assumed_voxel_size_nm: tuple[float, ...] | str | None
+    offset_nm: tuple[float, ...] | None
+    channel: int | None
     intensity_range: tuple[float, float] | None
     mask: str | None
     flips: bool
@@ -170,7 +176,12 @@ class Request:
     def source(self) -> ArgumentRef:
         """The volume that the command names."""
         return ArgumentRef(
-            self.input, self.voxel_size_nm, axes=self.axes, assumed_voxel_size_nm=self.assumed_voxel_size_nm
+            self.input,
+            self.voxel_size_nm,
+            self.offset_nm,
+            axes=self.axes,
+            channel=self.channel,
+            assumed_voxel_size_nm=self.assumed_voxel_size_nm,
         )
 
 

@@ -17,6 +17,7 @@ from dacapo_hd.arrays.naming import IN_MASK, Advice
 from dacapo_hd.blockwise import Compute, Local
 from dacapo_hd.config import load, structure
 from dacapo_hd.datasplits.intensity import IntensityRange, trained_intensities
+from dacapo_hd.datasplits.places import swapped
 from dacapo_hd.errors import UserError
 from dacapo_hd.evaluation.selection import best
 from dacapo_hd.geometry import Grid, format_nm
@@ -176,17 +177,32 @@ class MaskRef(ArrayRef):
     advice: ClassVar[Advice] = IN_MASK
 
 
+def _mask_ref(text: str) -> MaskRef:
+    if not text.lstrip().startswith("{"):
+        return MaskRef(text)
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        data = None
+    if not isinstance(data, dict):
+        raise UserError(f"--mask: expected a path, or YAML such as '{{path: mask.tif, axes: zyx}}', got {text!r}")
+    return structure(data, MaskRef, source="--mask")
+
+
 def open_mask(path: str, source: Volume) -> Volume:
     """Open a mask at the source's voxel size where it has such a level, else its finest; UserError if it is none.
 
     `path` is that of an array, or an ArrayRef in YAML.
     """
-    ref = structure(yaml.safe_load(path), MaskRef, source="--mask") if path.lstrip().startswith("{") else MaskRef(path)
+    ref = _mask_ref(path)
     try:
         mask = ref.open(wanted_voxel_size_nm=source.grid.voxel_size_nm)
     except UserError:
         mask = ref.open()
     check_mask(mask)
+    problem = swapped(mask, source) if ref.axes is None else None
+    if problem is not None:
+        raise UserError(f"--mask: {path}: {problem}")
     if mask.grid.roi.intersect(source.grid.roi).empty:
         raise UserError(f"--mask: {path} lies at {mask.grid}, outside of {source.path} at {source.grid}")
     return mask

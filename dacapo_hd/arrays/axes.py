@@ -17,13 +17,18 @@ from dacapo_hd.errors import UserError
 
 SPATIAL = ("z", "y", "x")
 VOXEL_SIZE_ATTRIBUTES = ("voxel_size", "resolution", "element_size_um")
+_NAMING_ATTRIBUTES = ("axis_names", "axistags", "_ARRAY_DIMENSIONS", "axisOrder", "axes")
 # names that number an axis and say nothing about it, as xarray and netCDF give them
 _NUMBERED = re.compile(r"(phony_)?(dimension|dim|axis|d)_?\d+|\??")
 _WORDS = {
-    **dict.fromkeys(("depth", "plane", "slice", "section"), "z"),
-    **dict.fromkeys(("height", "row", "rows", "line"), "y"),
-    **dict.fromkeys(("width", "column", "columns", "col"), "x"),
+    **dict.fromkeys(("depth", "d", "plane", "planes", "slice", "slices", "section", "sections"), "z"),
+    **dict.fromkeys(("height", "h", "row", "rows", "line", "lines"), "y"),
+    **dict.fromkeys(("width", "w", "column", "columns", "col", "pixel", "pixels"), "x"),
+    **dict.fromkeys(("channel", "channels", "c^", "band", "bands"), "c"),
+    "time": "t",
 }
+# x_1, xpos, X_nm
+_DECORATED = re.compile(r"([zyx])[_ -]?(pos|position|coord|coordinate|axis|dim|nm|um|px|vx|\d+)")
 
 
 @attrs.frozen
@@ -45,7 +50,7 @@ class Axis:
 def own_axes(array: Node, naming: AxisNaming) -> tuple[Axis, ...]:
     """Return the axes that an array itself describes, or the properties of a WEBKNOSSOS dataset around it."""
     attributes, dimension_names = array.attributes, array.metadata.get("dimension_names")
-    if not any(attributes.get(key) for key in VOXEL_SIZE_ATTRIBUTES):
+    if dimension_names is None and attributes.keys().isdisjoint(_NAMING_ATTRIBUTES):
         attributes = {**webknossos_attributes(array), **attributes}
     return plain_axes(array.label, array.shape, attributes, dimension_names, naming=naming)
 
@@ -57,6 +62,20 @@ def level_above(array: Node) -> tuple[Node, tuple[Axis, ...]] | None:
             if group.path / level == member.path:
                 return group, axes
     return None
+
+
+def require_agreement(array: Node, axes: Sequence[Axis], naming: AxisNaming) -> None:
+    """Raise UserError where the names that an array itself has contradict those of the multiscales above it."""
+    if naming.insists or len(axes) != len(array.shape):
+        return
+    own = said_names(array.label, len(axes), array.attributes, naming, array.metadata.get("dimension_names"))
+    pairs = zip(own, axes, strict=True)
+    if any(name not in (None, axis.name) for name, axis in pairs):
+        above = listed_axes([axis.name for axis in axes])
+        raise UserError(
+            f"{array.label}: names its axes ({listed_axes(own)}), but the OME multiscales above it ({above}); "
+            f"{naming.advice.axes_insisted(len(axes))}"
+        )
 
 
 def renamed(label: str, axes: Sequence[Axis], naming: AxisNaming) -> tuple[Axis, ...]:
@@ -125,7 +144,7 @@ def plain_axes(
     ndim = len(shape)
     key = next((name for name in VOXEL_SIZE_ATTRIBUTES if attributes.get(name) is not None), VOXEL_SIZE_ATTRIBUTES[0])
     usual = usual_names(ndim, attributes.get(key))
-    said = _said_names(label, ndim, attributes, naming, dimension_names)
+    said = said_names(label, ndim, attributes, naming, dimension_names)
     if naming.given is None and not any(said) and not fastest_first:
         _refuse_channels_last(label, shape, naming)
     names = naming.resolve(label, said, usual[::-1] if fastest_first else usual)
@@ -149,22 +168,23 @@ def usual_names(ndim: int, voxel_size: Any) -> list[str]:
 
 def _refuse_channels_last(label: str, shape: Sequence[int], naming: AxisNaming) -> None:
     """Ask where an array that says nothing looks like (z, y, x, c) or (y, x, c) and not like what is usual."""
-    last = "zyxc" if len(shape) == 4 else "yxc"
-    if len(shape) not in (3, 4) or not 1 < shape[-1] <= 4 or min(shape[:-1]) <= 4:
+    forms = {3: ("yxc", "zyx"), 4: ("zyxc", "czyx"), 5: ("tzyxc", "tczyx")}
+    most = 4 if len(shape) == 3 else 16
+    if len(shape) not in forms or shape[-1] > most or 3 * shape[-1] > shape[-2] or shape[-2] <= 4:
         return
-    usual = "czyx" if len(shape) == 4 else "zyx"
+    last, usual = forms[len(shape)]
     raise UserError(
         f"{label}: does not name its axes, and its last one may be channels; {naming.advice.axes(last)} if it is, "
         f"{naming.advice.axes(usual)} if not"
     )
 
 
-def _said_names(
+def said_names(
     label: str,
     ndim: int,
     attributes: Mapping[str, Any],
-    naming: AxisNaming,
-    dimension_names: Sequence[str | None] | None,
+    naming: AxisNaming = USUAL,
+    dimension_names: Sequence[str | None] | None = None,
 ) -> tuple[str | None, ...]:
     """Return the standard name of each axis as far as the array names it; UserError if it contradicts itself."""
     found: dict[str, tuple[str | None, ...]] = {}
@@ -172,21 +192,37 @@ def _said_names(
         if len(listed) != ndim:
             raise UserError(
                 f"{label}: {where} names {len(listed)} axes ({listed_axes(listed)}), but the array has {ndim}; "
-                f"{naming.advice.axes_insisted()}"
+                f"{naming.advice.axes_insisted(ndim)}"
             )
         known = [None if name is None or _NUMBERED.fullmatch(name.lower()) else name for name in listed]
-        if None not in known:
-            found[where] = standard_names(label, listed, types or [None] * ndim)  # type: ignore[arg-type]
-        elif any(known):
-            found[where] = tuple(None if name is None else _standard_name(name) for name in known)
+        if any(known):
+            found[where] = _recognised(label, known, types or [None] * ndim, naming)
+    first = next(iter(found), "")
     for where, names in list(found.items())[1:]:
-        first = next(iter(found))
-        if found[first] != names:
+        if any(a != b for a, b in zip(found[first], names, strict=True) if a is not None and b is not None):
             raise UserError(
                 f"{label}: {first} says that its axes are ({listed_axes(found[first])}), but {where} says "
-                f"({listed_axes(names)}); {naming.advice.axes_insisted()}"
+                f"({listed_axes(names)}); {naming.advice.axes_insisted(ndim)}"
             )
     return next(iter(found.values()), (None,) * ndim)
+
+
+def _recognised(
+    label: str, names: Sequence[str | None], types: Sequence[str | None], naming: AxisNaming
+) -> tuple[str | None, ...]:
+    """Return standard names, None for axes without one; UserError for a name that is not understood or comes twice."""
+    kinds = {"channel": "c", "time": "t"}
+    found = tuple(
+        None if name is None else kinds.get(_kind(name, kind)) or _standard_name(name)
+        for name, kind in zip(names, types, strict=True)
+    )
+    said = [name for name in found if name is not None]
+    if len(set(said)) != len(said) or not set(said) <= {"t", "c", *SPATIAL}:
+        raise UserError(
+            f"{label}: cannot tell which of its axes ({listed_axes(names)}) is which; "
+            f"{naming.advice.axes_insisted(len(names))}"
+        )
+    return found
 
 
 _NameList = tuple[str, list[str | None], Sequence[str | None] | None]
@@ -196,9 +232,10 @@ def _name_lists(
     label: str, attributes: Mapping[str, Any], dimension_names: Sequence[str | None] | None
 ) -> Iterator[_NameList]:
     """Yield each list of names that an array carries: where it stands, the names, and their types if there are any."""
-    if attributes.get("axis_names"):
+    if attributes.get("axis_names") and isinstance(attributes["axis_names"], list):
         names, types = attributes["axis_names"], attributes.get("types")
-        yield "its attribute 'axis_names'", _texts(names), types if types and len(types) == len(names) else None
+        fits = isinstance(types, list) and len(types) == len(names)
+        yield "its attribute 'axis_names'", _texts(names), types if fits else None
     if dimension_names:
         yield "its dimension names", _texts(dimension_names), None
     tags = attributes.get("axistags")
@@ -207,15 +244,21 @@ def _name_lists(
     if isinstance(attributes.get("_ARRAY_DIMENSIONS"), list):
         yield "its attribute '_ARRAY_DIMENSIONS'", _texts(attributes["_ARRAY_DIMENSIONS"]), None
     for key in ("axisOrder", "axes"):
-        names = attributes.get(key)
-        if isinstance(names, dict):
-            names = sorted(names, key=lambda name: names[name])
-        if isinstance(names, list):
-            names = [entry.get("name") if isinstance(entry, dict) else entry for entry in names]
-        if isinstance(names, str):
-            names = list(names.replace(",", ""))
-        if isinstance(names, list) and names:
-            yield f"its attribute {key!r}", _texts(names), None
+        listed = _listed(attributes.get(key))
+        if listed:
+            yield f"its attribute {key!r}", listed, None
+
+
+def _listed(names: Any) -> list[str | None]:
+    """Return names that are given as a text, a list, a list of objects, or with their places; none for all else."""
+    if isinstance(names, dict):
+        places = {name: place for name, place in names.items() if isinstance(place, int)}
+        names = sorted(places, key=lambda name: places[name]) if len(places) == len(names) else []
+    if isinstance(names, str):
+        names = list(names.replace(",", ""))
+    if not isinstance(names, list):
+        return []
+    return _texts([entry.get("name") if isinstance(entry, dict) else entry for entry in names])
 
 
 def _texts(names: Sequence[Any]) -> list[str | None]:
@@ -266,14 +309,15 @@ def standard_names(label: str, names: Sequence[str], types: Sequence[str | None]
 
 def _standard_name(name: str) -> str:
     word = name.lower()
-    return {"channel": "c", "channels": "c", "c^": "c", "time": "t"}.get(word) or _WORDS.get(word, word)
+    decorated = _DECORATED.fullmatch(word)
+    return decorated[1] if decorated else _WORDS.get(word, word)
 
 
 def _kind(name: str, kind: str | None) -> str:
     if kind in ("space", "channel", "time"):
         return kind
-    by_name = {**dict.fromkeys(("c", "channel", "channels"), "channel"), "t": "time", "time": "time"}
-    return by_name.get(name.lower(), "channel" if name.endswith("^") else "space")
+    standard = _standard_name(name)
+    return {"c": "channel", "t": "time"}.get(standard, "channel" if name.endswith("^") else "space")
 
 
 def coarseness(axes: Sequence[Axis]) -> float:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from typing import Any
 
-from dacapo_hd.arrays.axes import SPATIAL, Axis, ome_axes, plain_axes, usual_names
+from dacapo_hd.arrays.axes import SPATIAL, Axis, ome_axes, plain_axes, said_names, usual_names
+from dacapo_hd.arrays.naming import USUAL
 from dacapo_hd.arrays.nodes import Node, find_node, groups_above, read_node
 from dacapo_hd.errors import UserError
 
@@ -121,4 +122,6 @@ def _pixel_resolution_axes(array: Node, resolution: Any, factors: Sequence[float
 
 def _names(array: Node, described: Iterable[str]) -> list[str]:
     """Name the stored axes of an array: x, y and perhaps z, as described, and then channels and time."""
-    return usual_names(len(array.shape), [name for name in described if name in SPATIAL])[::-1]
+    usual = usual_names(len(array.shape), [name for name in described if name in SPATIAL])[::-1]
+    said = said_names(array.label, len(array.shape), array.attributes)
+    return list(USUAL.resolve(array.label, said, usual))

@@ -33,26 +33,35 @@ class Advice:
 
     voxel_size: str
     replace_voxel_size: str
+    offset: str
     axes_form: str
 
     def axes(self, names: str) -> str:
         """Say how to name the axes."""
         return self.axes_form.format(names)
 
-    def axes_insisted(self) -> str:
-        """Say how to name them against what the file says."""
-        return f"{self.axes('zyx' + INSISTING)} if its axes are z, y, x"
+    def axes_insisted(self, ndim: int) -> str:
+        """Say how to name so many axes against what the file says."""
+        names = AXES[-ndim:] if ndim <= len(AXES) else AXES
+        return f"{self.axes(names + INSISTING)} if its axes are {', '.join(names)}"
 
 
 IN_CONFIG = Advice(
     "write `voxel_size_nm: [z, y, x]` at the array, or `assumed_voxel_size_nm: [z, y, x]` in the datasplit",
     "write `voxel_size_nm: [z, y, x]` at the array",
+    "write `offset_nm: [z, y, x]` at the array",
     "write `axes: {}` at the array",
 )
-BY_OPTION = Advice("give --assumed-voxel-size Z,Y,X in nm", "give --voxel-size Z,Y,X in nm", "give --axes {}")
+BY_OPTION = Advice(
+    "give --assumed-voxel-size Z,Y,X in nm",
+    "give --voxel-size Z,Y,X in nm",
+    "give --offset Z,Y,X in nm",
+    "give --axes {}",
+)
 IN_MASK = Advice(
     "give --mask '{path: ..., voxel_size_nm: [z, y, x]}'",
     "give --mask '{path: ..., voxel_size_nm: [z, y, x]}'",
+    "give --mask '{path: ..., offset_nm: [z, y, x]}'",
     "give --mask '{{path: ..., axes: {}}}'",
 )
 
@@ -83,8 +92,8 @@ class AxisNaming:
             )
         if not self.insists and any(one not in (None, name) for one, name in zip(said, names, strict=True)):
             raise UserError(
-                f"{label}: the file says that its axes are ({listed_axes(said)}), but ({listed_axes(names)}) were "
-                f"given; leave them out, or {self.advice.axes(''.join(names) + INSISTING)} if the file is wrong"
+                f"{label}: its axes are ({listed_axes(said)}) by its metadata or format, but ({listed_axes(names)}) "
+                f"were given; leave them out, or {self.advice.axes(''.join(names) + INSISTING)} if the file is wrong"
             )
         return names
 
@@ -96,7 +105,11 @@ class AxisNaming:
                 "in any order"
             )
         if len(set(names)) != len(names):
-            raise UserError(f"{label}: names only some of its axes ({listed_axes(said)}); {self.advice.axes('zyx')}")
+            left = [name for name in reversed(AXES) if name in usual and name not in said]
+            whole = "".join(name or left.pop(0) for name in said)
+            raise UserError(
+                f"{label}: names only some of its axes ({listed_axes(said)}); {self.advice.axes(whole)}, in their order"
+            )
         return names
 
 

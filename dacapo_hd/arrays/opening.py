@@ -12,11 +12,20 @@ import attrs
 from funlib.geometry import Coordinate
 
 from dacapo_hd.arrays import hdf5, slices, tiff
-from dacapo_hd.arrays.axes import SPATIAL, Axis, coarseness, level_above, levels_of, own_axes, renamed
+from dacapo_hd.arrays.axes import (
+    SPATIAL,
+    Axis,
+    coarseness,
+    level_above,
+    levels_of,
+    own_axes,
+    renamed,
+    require_agreement,
+)
 from dacapo_hd.arrays.backend import reason
 from dacapo_hd.arrays.n5 import n5_axes_of, n5_levels_of
 from dacapo_hd.arrays.naming import USUAL, AxisNaming
-from dacapo_hd.arrays.nodes import FILE_SUFFIXES, Node, find_node, listed, names_inside, read_node
+from dacapo_hd.arrays.nodes import FILE_SUFFIXES, Node, find_node, groups_above, listed, names_inside, read_node
 from dacapo_hd.arrays.places import Place, RemotePath, parse_place
 from dacapo_hd.arrays.source import Source, StoreSource
 from dacapo_hd.arrays.units import KNOWN_UNITS, in_3d, nm_per
@@ -173,6 +182,8 @@ def _slices(place: Path, naming: AxisNaming) -> Found:
 
 def _level(group: Node, name: str, axes: tuple[Axis, ...], ref: ArrayRef) -> Found:
     node = find_node(group.path / name)
+    if node.format != "N5":
+        require_agreement(node, axes, ref.naming)
     found = _shared(_found(node, renamed(node.label, axes, ref.naming)), group)
     return attrs.evolve(found, level=name)
 
@@ -180,10 +191,13 @@ def _level(group: Node, name: str, axes: tuple[Axis, ...], ref: ArrayRef) -> Fou
 def _array(node: Node, naming: AxisNaming) -> Found:
     """Return an array that was named itself, be it a level of a group above it or not."""
     if node.format == "N5":
-        return _found(node, renamed(node.label, n5_axes_of(node), naming))
+        found = _found(node, renamed(node.label, n5_axes_of(node), naming))
+        group = next((group for group, _ in groups_above(node) if not group.is_array), None)
+        return found if group is None else _shared(found, group)
     above = level_above(node)
     if above is None:
         return _found(node, own_axes(node, naming))
+    require_agreement(node, above[1], naming)
     return _shared(_found(node, renamed(node.label, above[1], naming)), above[0])
 
 
@@ -245,7 +259,10 @@ def _volume(found: Found, ref: ArrayRef) -> StoredVolume:
     _require_an_image(found, names, lengths, ref)
     voxel_size_nm = _voxel_size_nm(found.axes, ref, found.label, found.looked_in)
     offset_nm = _offset_nm(found.axes, ref, voxel_size_nm, found.label)
-    grid = Grid.from_nm([lengths.get(name, 1) for name in SPATIAL], voxel_size_nm, offset_nm)
+    try:
+        grid = Grid.from_nm([lengths.get(name, 1) for name in SPATIAL], voxel_size_nm, offset_nm)
+    except ValueError as error:
+        raise UserError(f"{found.label}: {error}; {ref.advice.replace_voxel_size}") from None
     try:
         dtype = found.source.dtype
     except (ValueError, OSError) as error:
@@ -309,9 +326,18 @@ def _offset_nm(axes: Sequence[Axis], ref: ArrayRef, voxel_size_nm: tuple[float, 
     offset = []
     for name, size in zip(SPATIAL, voxel_size_nm, strict=True):
         axis = by_name.get(name, Axis(name))
-        position = axis.translation * _nm_per(axis, label, ref) if axis.translation else 0.0
+        position = axis.translation * _nm_per_step(axis, size, label, ref) if axis.translation else 0.0
+        if not math.isfinite(position):
+            raise UserError(f"{label}: its position along {name} is {position}; {ref.advice.offset}")
         offset.append(position - size / 2 if axis.centred else position)
     return tuple(offset)
+
+
+def _nm_per_step(axis: Axis, size_nm: float, label: str, ref: ArrayRef) -> float:
+    """Return the nm of a unit; of one that is not known by the voxel size that the user gives for the file's."""
+    if ref.voxel_size_nm is not None and axis.scale and (axis.unit is None or nm_per(axis.unit) is None):
+        return size_nm / axis.scale
+    return _nm_per(axis, label, ref)
 
 
 def _nm_per(axis: Axis, label: str, ref: ArrayRef) -> float:

@@ -143,8 +143,8 @@ def local_folder(output: str | Path) -> Path:
     """Return the folder into which something is to be written; UserError for a URL."""
     if is_remote(str(output)):
         raise UserError(f"cannot write to {output}: only folders can be written; give one, and upload it afterwards")
-    # as it was given, for what is printed; whatever opens or creates it resolves `..`
-    return Path(output).expanduser()
+    # as it was given, for what is printed, but where `..` may lead elsewhere than it seems
+    return local_path(output) if ".." in Path(output).parts else Path(output).expanduser()
 
 
 def retries(patient: bool) -> dict[str, Any]:

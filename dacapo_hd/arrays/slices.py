@@ -65,6 +65,10 @@ class SliceFolder:
 
     def axes(self, naming: AxisNaming) -> tuple[Axis, ...]:
         """The first axis counts the files."""
+        given = naming.given
+        if given is not None and len(self.files) == 1 and "z" not in given:
+            # a single image is a section
+            naming = attrs.evolve(naming, given=f"z{given}")
         names = naming.resolve(self.label, (None,) * len(self.names), self.names)
         return tuple(Axis(name, self.voxel_size_nm.get(name), unit="nm", named=False) for name in names)
 

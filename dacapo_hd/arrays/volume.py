@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from funlib.geometry import Roi
+from funlib.geometry import Coordinate, Roi
 from numpy.typing import NDArray
 
 from dacapo_hd.arrays.backend import reason
@@ -161,6 +161,14 @@ class StoredVolume(Volume):
                 *([f"level {understood.level}"] if understood.level else []),
             )
         )
+
+    def in_section_of(self, grid: Grid) -> StoredVolume:
+        """Return a two-dimensional image as lying in the single section of a grid, as thick as that."""
+        own = self.grid
+        size, offset = (
+            Coordinate(a[0], *b[1:]) for a, b in ((grid.voxel_size, own.voxel_size), (grid.offset, own.offset))
+        )
+        return attrs.evolve(self, grid=Grid(own.shape_vx, size, offset))
 
     def one_channel(self, channel: int) -> StoredVolume:
         """Return one of the channels as a volume without channels; UserError if there is none of that number."""

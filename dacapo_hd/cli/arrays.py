@@ -2,26 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from dacapo_hd.cli.options import Numbers, Place, array_options, place_options, quiet_option
-
-
-class _Position(click.ParamType):  # type: ignore[type-arg]
-    """Comma-separated nanometres, one per axis z, y, x; may be negative."""
-
-    name = "Z,Y,X"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        try:
-            numbers = tuple(float(part) for part in str(value).split(","))
-        except ValueError:
-            numbers = ()
-        if len(numbers) != 3 or not all(abs(number) < float("inf") for number in numbers):
-            self.fail(f"expected three numbers as Z,Y,X, got {value!r}", param, ctx)
-        return numbers
 
 
 @click.command()
@@ -29,7 +12,6 @@ class _Position(click.ParamType):  # type: ignore[type-arg]
 @click.argument("output", metavar="OUT.zarr")
 @click.option("--dataset", metavar="PATH", help="The array in SOURCE, where that is a file or group of several.")
 @array_options("SOURCE")
-@click.option("--offset", type=_Position(), help="Lower corner of the first voxel in nm, instead of what SOURCE says.")
 @click.option(
     "--labels/--intensities",
     default=None,
@@ -53,6 +35,7 @@ def convert(
     voxel_size: str | None,
     assumed_voxel_size: str | None,
     offset: tuple[float, ...] | None,
+    channel: int | None,
     labels: bool | None,
     chunks: tuple[int, ...],
     shards: tuple[int, ...] | None,
@@ -79,6 +62,7 @@ def convert(
         voxel_size_nm=voxel_size,
         assumed_voxel_size_nm=assumed_voxel_size,
         offset_nm=offset,
+        channel=channel,
         labels=labels,
         chunk_shape_vx=chunks,
         shard_shape_vx=shards,
@@ -106,6 +90,8 @@ def view(
     axes: str | None,
     voxel_size: str | None,
     assumed_voxel_size: str | None,
+    offset: tuple[float, ...] | None,
+    channel: int | None,
     port: int,
     no_open: bool,
     place: Place,
@@ -121,6 +107,8 @@ def view(
         axes=axes,
         voxel_size_nm=voxel_size,
         assumed_voxel_size_nm=assumed_voxel_size,
+        offset_nm=offset,
+        channel=channel,
         port=port,
         open_browser=not no_open,
         write=click.echo,

@@ -168,6 +168,8 @@ def array_options(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any
             "--voxel-size", type=VoxelSize(), help=f"Voxel size of {what} in nm, instead of what the file says."
         ),
         click.option("--assumed-voxel-size", type=VoxelSize(), help="The same, but only where the file has none."),
+        click.option("--offset", type=Position(), help=f"Lower corner of {what} in nm, instead of what the file says."),
+        click.option("--channel", type=click.IntRange(min=0), help=f"The only channel of {what} to read."),
     )
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -176,6 +178,21 @@ def array_options(what: str) -> Callable[[Callable[..., Any]], Callable[..., Any
         return function
 
     return add
+
+
+class Position(click.ParamType):  # type: ignore[type-arg]
+    """Comma-separated nanometres, one per axis z, y, x; may be negative."""
+
+    name = "Z,Y,X"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            numbers = tuple(float(part) for part in str(value).split(","))
+        except ValueError:
+            numbers = ()
+        if len(numbers) != 3 or not all(abs(number) < float("inf") for number in numbers):
+            self.fail(f"expected three numbers as Z,Y,X, got {value!r}", param, ctx)
+        return numbers
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]

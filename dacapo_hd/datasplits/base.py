@@ -161,8 +161,9 @@ def present_nowhere(crops: Sequence[OpenCrop], part: Part) -> list[str]:
             for layer in source.layers
             if name in layer.decoder.classes
         ]
-        if layers and all(layer.unsaid_unknown for layer in layers):
-            asked.append((f"datasplit.{part}: labels {layers[0].volume.path!r}", name))
+        unsaid = [layer for layer in layers if layer.unsaid_unknown]
+        if unsaid and all(layer.none_present for layer in layers):
+            asked.append((f"datasplit.{part}: labels {unsaid[0].volume.path!r}", name))
     if not asked:
         return []
     names = ", ".join(repr(name) for _, name in asked)

@@ -52,7 +52,7 @@ def assuming(value: Any, size_nm: tuple[float, ...] | str | None) -> Any:
         return value
     if isinstance(value, ArrayRef):
         return attrs.evolve(value, assumed_voxel_size_nm=value.assumed_voxel_size_nm or size_nm)
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return type(value)(assuming(entry, size_nm) for entry in value)
     if isinstance(value, Mapping):
         return {key: assuming(entry, size_nm) for key, entry in value.items()}

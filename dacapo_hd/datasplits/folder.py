@@ -5,19 +5,50 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from dacapo_hd.arrays import ArrayRef
+from dacapo_hd.arrays.naming import Advice
 from dacapo_hd.arrays.nodes import read_node
 from dacapo_hd.config import ADDED_LATER, NAMING_FOLDER, local_path, placed
 from dacapo_hd.datasplits.base import Datasplit, Part
 from dacapo_hd.datasplits.crop import Crop
 from dacapo_hd.errors import UserError
-from dacapo_hd.labels.sources import ClassArrays, InstanceArray, LabelSource
+from dacapo_hd.labels.sources import ClassArrays, InstanceArray, LabelSource, integers
 from dacapo_hd.labels.values import Unknown
 
 _INSTANCES = "_inst"
+
+
+@attrs.frozen
+class FolderArray:
+    """What the files of one array of each crop do not say; the fields are those of ArrayRef and of label sources."""
+
+    axes: str | tuple[str, ...] | None = None
+    channel: int | None = None
+    voxel_size_nm: tuple[float, ...] | str | None = None
+    offset_nm: tuple[float, ...] | None = None
+    unknown: Unknown = None
+    absent: int | tuple[int, ...] = attrs.field(default=(), converter=integers)
+
+
+@attrs.frozen
+class FolderRef(ArrayRef):
+    """An array that a folder has: what its file does not say is said in the datasplit, by its name."""
+
+    @property
+    def advice(self) -> Advice:  # type: ignore[override]
+        begin, end = f"write `arrays: {{{Path(self.path).name}: {{", "}}` in the datasplit"
+        size = f"{begin}voxel_size_nm: [z, y, x]{end}"
+        return Advice(
+            f"{size}, or `assumed_voxel_size_nm: [z, y, x]`",
+            size,
+            f"{begin}offset_nm: [z, y, x]{end}",
+            # a form for names: its own braces are doubled
+            begin.replace("{", "{{") + "axes: {}" + end.replace("}", "}}"),
+        )
 
 
 @attrs.frozen
@@ -27,7 +58,7 @@ class Folder(Datasplit):
     Each group has an array `raw`, and under `labels` one array per class, named as the class; `CLASS_inst` holds
     instance ids of that class. `mask`, if there, says where labels count. `ignore` names arrays under `labels` that
     are to be left out. `raw`, `labels` and `mask` rename these parts. `unknown` and `absent` are values of all label
-    arrays, as in ClassArrays.
+    arrays, as in ClassArrays; `arrays` says of single arrays, by their names, what their files do not.
 
     The group's attribute `annotations` holds numbers that are known about the crop, by name. Where it holds lists,
     with one number per section, each section is a crop of its own, called `GROUP.SECTION`.
@@ -39,7 +70,8 @@ class Folder(Datasplit):
     mask: str = "mask"
     ignore: tuple[str, ...] = ()
     unknown: Unknown = attrs.field(default=None, metadata=ADDED_LATER)
-    absent: tuple[int, ...] = attrs.field(default=(), metadata=ADDED_LATER)
+    absent: int | tuple[int, ...] = attrs.field(default=(), converter=integers, metadata=ADDED_LATER)
+    arrays: Mapping[str, FolderArray] = attrs.field(factory=dict, metadata=ADDED_LATER)
     folder: str | None = attrs.field(default=None, metadata=NAMING_FOLDER)
 
     def crops(self, part: Part) -> tuple[Crop, ...]:
@@ -56,24 +88,36 @@ class Folder(Datasplit):
         return local_path(placed(self.path, self.folder))
 
     def _crop(self, group: Path) -> Crop:
-        arrays: dict[str, ArrayRef] = {}
-        instances: list[LabelSource] = []
+        sources: list[LabelSource] = []
+        masks: dict[tuple[Any, Any], dict[str, ArrayRef]] = {}
         for array in _folders(group / self.labels):
             if array.name in self.ignore:
                 continue
+            own = self.arrays.get(array.name, FolderArray())
+            unknown = self.unknown if own.unknown is None else own.unknown
+            absent = own.absent or self.absent
             if array.name.endswith(_INSTANCES):
                 name = array.name.removesuffix(_INSTANCES)
-                instances.append(InstanceArray(ArrayRef(str(array)), name, self.unknown, self.absent))
+                sources.append(InstanceArray(self._ref(array), name, unknown, absent))
             else:
-                arrays[array.name] = ArrayRef(str(array))
-        masks = [ClassArrays(arrays, self.unknown, self.absent)] if arrays else []
-        sources = [*masks, *instances]
+                masks.setdefault((unknown, absent), {})[array.name] = self._ref(array)
         mask = group / self.mask
         return Crop(
             name=group.name.removesuffix(".zarr"),
-            raw=ArrayRef(str(group / self.raw)),
-            labels=tuple(sources),
-            mask=ArrayRef(str(mask)) if mask.is_dir() else None,
+            raw=self._ref(group / self.raw),
+            labels=(*(ClassArrays(arrays, *values) for values, arrays in masks.items()), *sources),
+            mask=self._ref(mask) if mask.is_dir() else None,
+        )
+
+    def _ref(self, array: Path) -> ArrayRef:
+        own = self.arrays.get(array.name, FolderArray())
+        return FolderRef(
+            str(array),
+            own.voxel_size_nm,
+            own.offset_nm,
+            axes=own.axes,
+            channel=own.channel,
+            assumed_voxel_size_nm=self.assumed_voxel_size_nm,
         )
 
 

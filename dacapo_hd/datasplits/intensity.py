@@ -45,9 +45,15 @@ class IntensityRange(NamedTuple):
 def normalise(data: NDArray[Any], intensity_range: tuple[float, ...]) -> NDArray[np.float32]:
     """Map the intensity range linearly to -1..1 and clip; float32. Training and inference both use this."""
     low, high, limit = IntensityRange(*intensity_range)
+    # float32 holds integers of 16 bits only, and not those of 32 or what float64 tells apart
+    exact = data.dtype.itemsize <= 2 or data.dtype == np.float32
+    middle, factor = (low + high) / 2, 2 / (high - low)
+    if not exact:
+        data = data.astype(np.float64) - middle
+        middle = 0.0
     out = data.astype(np.float32)
-    out -= np.float32((low + high) / 2)
-    out *= np.float32(2 / (high - low))
+    out -= np.float32(middle)
+    out *= np.float32(factor)
     return np.clip(out, -limit, limit, out=out)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from dacapo_hd.arrays import Volume, shared_arrays
+from dacapo_hd.config import unstructure
 from dacapo_hd.datasplits.crop import Crop, OpenCrop, box_of_labels
 from dacapo_hd.datasplits.intensity import IntensityRange
 from dacapo_hd.datasplits.places import notes, swapped_axes, warnings_of_places
@@ -58,7 +60,7 @@ def open_crop(
         scheme=scheme,
         regions=regions,
         notes=notes(raw, labels, mask),
-        warnings=warnings_of_places(raw, labels),
+        warnings=warnings_of_places(raw, labels, mask),
     )
 
 
@@ -102,7 +104,8 @@ def _open_labels(crop: Crop, scheme: ClassScheme, raw: Grid | None, problems: li
 
 def _open_source(source: LabelSource, raw: Grid | None, scheme: ClassScheme) -> OpenLabels:
     """Open a source, once for all crops of one opening that have it: it looks through the whole array."""
-    return _once((repr(source), raw), lambda: source.open(raw, scheme))
+    key = json.dumps(unstructure(source), sort_keys=True, default=str)
+    return _once((type(source), key, raw), lambda: source.open(raw, scheme))
 
 
 def _range(raw: Volume, intensity_range_of: Callable[[Volume], IntensityRange]) -> IntensityRange:
@@ -165,7 +168,7 @@ def _label_box(
 ) -> Grid | None:
     for source in labels:
         problems += source.problems(raw.grid)
-    problems += swapped_axes(raw, labels)
+    problems += swapped_axes(raw, labels, mask, crop.mask is not None and crop.mask.axes is not None)
     if mask is not None:
         _attempt(problems, lambda: Relation.between(mask.grid, raw.grid, f"mask {mask.path!r}"))
     grids = [grid for source in labels for grid in source.grids]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from itertools import permutations
+
+import attrs
 
 from dacapo_hd.arrays import StoredVolume, Volume
 from dacapo_hd.datasplits.crop import OpenCrop
@@ -70,7 +73,7 @@ def _shared_share(train: OpenCrop, other: OpenCrop) -> float:
 
 
 def _same_image(a: Volume, b: Volume) -> bool:
-    return a is b or (a.path == b.path and a.grid == b.grid)
+    return a is b or (os.path.realpath(a.path) == os.path.realpath(b.path) and a.grid == b.grid)
 
 
 def _pooled(layer: LabelLayer) -> str:
@@ -82,16 +85,32 @@ def _layers(labels: Sequence[OpenLabels]) -> Iterator[LabelLayer]:
         yield from source.layers
 
 
-def warnings_of_places(raw: Volume, labels: Sequence[OpenLabels]) -> tuple[str, ...]:
-    """Warn of label arrays that lie partly outside of raw."""
-    found = []
+def _placed(labels: Sequence[OpenLabels], mask: Volume | None, mask_axes_given: bool) -> Iterator[_Placed]:
     for layer in _layers(labels):
-        grid = layer.volume.grid
+        yield _Placed("labels", layer.volume, layer.axes_given)
+    if mask is not None:
+        yield _Placed("mask", mask, mask_axes_given)
+
+
+@attrs.frozen
+class _Placed:
+    """An array that belongs to an image."""
+
+    kind: str
+    volume: Volume
+    axes_given: bool
+
+
+def warnings_of_places(raw: Volume, labels: Sequence[OpenLabels], mask: Volume | None) -> tuple[str, ...]:
+    """Warn of label arrays and a mask that lie partly outside of raw."""
+    found = []
+    for one in _placed(labels, mask, True):
+        grid = one.volume.grid
         outside = share_outside(grid, raw.grid)
         if 0 < outside < 1:
             found.append(
                 (
-                    f"labels {layer.volume.path!r}",
+                    f"{one.kind} {one.volume.path!r}",
                     f"{outside:.1%} of the box {format_extent(grid)} lies outside raw ({format_extent(raw.grid)}) and "
                     "is not used; correct `offset_nm`, `voxel_size_nm` or `axes` of one of them if that is wrong",
                 )
@@ -99,22 +118,26 @@ def warnings_of_places(raw: Volume, labels: Sequence[OpenLabels]) -> tuple[str, 
     return tuple(said_once(found))
 
 
-def swapped_axes(raw: Volume, labels: Sequence[OpenLabels]) -> list[str]:
-    """Name label arrays whose shape is that of raw in another order of axes, unless the user has named the axes."""
+def swapped_axes(raw: Volume, labels: Sequence[OpenLabels], mask: Volume | None, mask_axes_given: bool) -> list[str]:
+    """Name arrays whose shape is that of raw in another order of axes, unless the user has named the axes."""
     found = []
-    for layer in _layers(labels):
-        shape, other = layer.volume.grid.shape_vx, raw.grid.shape_vx
-        if layer.axes_given or shape == other or sorted(shape) != sorted(other):
-            continue
-        found.append(
-            (
-                f"labels {layer.volume.path!r}",
-                f"the shape is {format_shape(shape)} voxels (z y x), that of raw {format_shape(other)}; write "
-                f"`axes: {_axes(layer, _reordered(shape, other))}` at that array if its axes are stored in another "
-                f"order, or `axes: {_axes(layer, 'zyx')}` if they are right",
-            )
-        )
+    for one in _placed(labels, mask, mask_axes_given):
+        problem = None if one.axes_given else swapped(one.volume, raw)
+        if problem is not None:
+            found.append((f"{one.kind} {one.volume.path!r}", problem))
     return said_once(found)
+
+
+def swapped(volume: Volume, raw: Volume) -> str | None:
+    """Say that an array has the shape of raw with its axes in another order, and what to write; None if it has not."""
+    shape, other = volume.grid.shape_vx, raw.grid.shape_vx
+    if shape == other or sorted(shape) != sorted(other):
+        return None
+    return (
+        f"the shape is {format_shape(shape)} voxels (z y x), that of raw {format_shape(other)}; write "
+        f"`axes: {_axes(volume, _reordered(shape, other))}` at that array if its axes are stored in another "
+        f"order, or `axes: {_axes(volume, 'zyx')}` if they are right"
+    )
 
 
 def _reordered(shape: Sequence[int], wanted: Sequence[int]) -> str:
@@ -123,9 +146,8 @@ def _reordered(shape: Sequence[int], wanted: Sequence[int]) -> str:
     return "".join(next(order for order in orders if [shape[order.index(name)] for name in "zyx"] == [*wanted]))
 
 
-def _axes(layer: LabelLayer, names: str) -> str:
+def _axes(volume: Volume, names: str) -> str:
     """Write the names of the stored axes if what was read as z, y, x were `names`."""
-    volume = layer.volume
     if not isinstance(volume, StoredVolume):
         return names
     now = dict(zip("zyx", names, strict=True))

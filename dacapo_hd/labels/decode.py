@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dacapo_hd.errors import UserError
 from dacapo_hd.labels.block import ABSENT, PRESENT, UNKNOWN
 from dacapo_hd.labels.scheme import ClassScheme
-from dacapo_hd.labels.values import LabelValues, equal
+from dacapo_hd.labels.values import LabelValues
 
 
 @attrs.frozen(eq=False)
@@ -62,8 +62,7 @@ class ClassDecoder(Decoder):
     def __call__(self, values: NDArray[Any]) -> dict[str, ClassAnnotation]:
         code = np.full(values.shape, PRESENT, np.uint8)
         code[self.values.are_absent(values)] = ABSENT
-        if self.values.unknown is not None:
-            code[equal(values, self.values.unknown)] = UNKNOWN
+        code[self.values.are_unknown(values)] = UNKNOWN
         self._refuse_strange(values[code == PRESENT])
         ids = np.where(code == PRESENT, self._numbered(values), np.uint32(0)) if self.instances else None
         return {self.class_name: ClassAnnotation(code, ids)}
@@ -93,7 +92,7 @@ class SemanticDecoder(Decoder):
     def of(
         cls,
         values: Mapping[str, tuple[int, ...]],
-        unknown: int | None,
+        unknown: Collection[int],
         absent: Collection[int],
         background: bool,
         scheme: ClassScheme,
@@ -101,7 +100,7 @@ class SemanticDecoder(Decoder):
         """Build the table; a value listed by a class is neither background nor unknown."""
         listed = sorted({value for mine in values.values() for value in mine})
         columns = {value: _semantic_codes(values, value, scheme) for value in listed}
-        for value in {*absent, *([0] if background and unknown != 0 else [])}:
+        for value in {*absent, *([0] if background and 0 not in unknown else [])}:
             columns.setdefault(value, [ABSENT] * len(values))
         ordered = sorted(columns)
         table = np.array([columns[value] for value in ordered] + [[UNKNOWN] * len(values)], np.uint8).T

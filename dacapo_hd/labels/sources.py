@@ -27,13 +27,14 @@ class LabelLayer:
     """One open array and how to read its values.
 
     `note` says what was done to open it. `unsaid_unknown`: it holds the unknown value and 0 alone, and nobody has said
-    what that value means. `axes_given`: the user has named its axes.
+    what that value means. `none_present`: it shows its class nowhere. `axes_given`: the user has named its axes.
     """
 
     volume: Volume
     decoder: Decoder
     note: str | None = None
     unsaid_unknown: bool = False
+    none_present: bool = False
     axes_given: bool = False
 
     def read(self, roi: Roi, grid: Grid) -> dict[str, ClassAnnotation]:
@@ -116,7 +117,8 @@ class LabelSource(Component, ABC):
         """
 
 
-def _integers(value: Any) -> tuple[int, ...]:
+def integers(value: Any) -> tuple[int, ...]:
+    """Let one number stand for a list of one (an attrs converter)."""
     return (value,) if isinstance(value, int) else tuple(value)
 
 
@@ -124,13 +126,13 @@ def _integers(value: Any) -> tuple[int, ...]:
 class ClassArrays(LabelSource):
     """One array per class: 0 absent, > 0 present, an instance id if values > 1 occur.
 
-    `unknown` is the value that says nothing, `none` if there is none; by default the `unknown` of the array's
-    `encoding`, else 255 in uint8 arrays. `absent` are values beside 0 that are absent.
+    `unknown` is the value that says nothing, or a list of them; `none` says that there is no other. By default it is
+    the `unknown` of the array's `encoding`, else 255 in uint8 arrays. `absent` are values beside 0 that are absent.
     """
 
     arrays: Mapping[str, ArrayRef] = attrs.field(validator=non_empty)
     unknown: Unknown = None
-    absent: int | tuple[int, ...] = attrs.field(default=(), converter=_integers, metadata=ADDED_LATER)
+    absent: int | tuple[int, ...] = attrs.field(default=(), converter=integers, metadata=ADDED_LATER)
 
     def classes(self) -> tuple[str, ...]:
         return tuple(self.arrays)
@@ -151,7 +153,7 @@ class ClassArrays(LabelSource):
         return OpenLabels(tuple(layers))
 
     def _layer(self, name: str, array: ArrayRef, raw: Grid | None) -> LabelLayer:
-        volume, note = _open_integers(array, raw)
+        volume, note = _openintegers(array, raw)
         usual = 255 if volume.dtype == np.uint8 else None
         values = LabelValues.of(volume, self.unknown, self.absent, usual)  # type: ignore[arg-type]
         return _class_layer(name, array, volume, values, note, has_ids=None if values.present is None else False)
@@ -161,29 +163,29 @@ class ClassArrays(LabelSource):
 class InstanceArray(LabelSource):
     """The instances of one class: ids > 0 present, 0 absent.
 
-    `unknown` is the value that says nothing, `none` if there is none; by default the `unknown` of the array's
-    `encoding`, else none. `absent` are values beside 0 that are absent.
+    `unknown` is the value that says nothing, or a list of them; `none` says that there is no other. By default it is
+    the `unknown` of the array's `encoding`, else none. `absent` are values beside 0 that are absent.
     """
 
     path: ArrayRef
     class_name: str
     unknown: Unknown = None
-    absent: int | tuple[int, ...] = attrs.field(default=(), converter=_integers, metadata=ADDED_LATER)
+    absent: int | tuple[int, ...] = attrs.field(default=(), converter=integers, metadata=ADDED_LATER)
 
     def classes(self) -> tuple[str, ...]:
         return (self.class_name,)
 
     def open(self, raw: Grid | None, scheme: ClassScheme | None = None) -> OpenLabels:
-        volume, note = _open_integers(self.path, raw)
+        volume, note = _openintegers(self.path, raw)
         values = LabelValues.of(volume, self.unknown, self.absent)  # type: ignore[arg-type]
         return OpenLabels((_class_layer(self.class_name, self.path, volume, values, note, has_ids=True),))
 
 
 def _tuples(values: Mapping[str, int | tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {name: _integers(value) for name, value in values.items()}
+    return {name: integers(value) for name, value in values.items()}
 
 
-def _not_listed(instance: SemanticArray, attribute: attrs.Attribute[Any], unlisted: Unknown | tuple[int, ...]) -> None:
+def _not_listed(instance: SemanticArray, attribute: attrs.Attribute[Any], unlisted: Unknown) -> None:
     for value in unlisted if isinstance(unlisted, tuple) else (unlisted,):
         for name, values in _tuples(instance.values).items():
             if value in values:
@@ -204,23 +206,24 @@ class SemanticArray(LabelSource):
     unknown: Unknown = attrs.field(default=None, validator=_not_listed)
     background: bool = True
     absent: int | tuple[int, ...] = attrs.field(
-        default=(), converter=_integers, validator=_not_listed, metadata=ADDED_LATER
+        default=(), converter=integers, validator=_not_listed, metadata=ADDED_LATER
     )
 
     def classes(self) -> tuple[str, ...]:
         return tuple(self.values)
 
     def open(self, raw: Grid | None, scheme: ClassScheme | None = None) -> OpenLabels:
-        volume, note = _open_integers(self.path, raw)
+        volume, note = _openintegers(self.path, raw)
         usual = 255 if volume.dtype == np.uint8 else None
         values = LabelValues.of(volume, self.unknown, self.absent, usual)  # type: ignore[arg-type]
         scheme = scheme or ClassScheme.of_atoms(self.values)
         listed = _tuples(self.values)
         absent = {*values.absent} - {0}
         decoder = SemanticDecoder.of(listed, values.unknown, absent, self.background, scheme)
-        is_class = any(values.unknown in mine for mine in listed.values())
+        is_class = any(value in mine for mine in listed.values() for value in values.unknown)
         unsaid = not is_class and _unknown_is_unsaid(volume, values)
-        return OpenLabels((LabelLayer(volume, decoder, note, unsaid, self.path.axes is not None),))
+        layer = LabelLayer(volume, decoder, note, unsaid, unsaid, self.path.axes is not None)
+        return OpenLabels((layer,))
 
 
 def _class_layer(
@@ -233,12 +236,12 @@ def _class_layer(
         raise _UnfitError(array, problem)
     ids = found.have_ids if has_ids is None else has_ids
     decoder = ClassDecoder(name, values, ids, found.numbers if ids else None)
-    unsaid = found.only_absent_and_unknown and not values.settled
-    return LabelLayer(volume, decoder, note, unsaid, array.axes is not None)
+    unsaid = found.only_absent_and_unknown and not values.said
+    return LabelLayer(volume, decoder, note, unsaid, found.none_present, array.axes is not None)
 
 
 def _unknown_is_unsaid(volume: Volume, values: LabelValues) -> bool:
-    if values.unknown is None or values.settled:
+    if not values.unknown or values.said:
         return False
     return scan(volume, values).only_absent_and_unknown
 
@@ -273,8 +276,12 @@ def open_plain(array: ArrayRef, raw: Grid | None, kind: str) -> tuple[Volume, st
                 )
                 volume = level
                 break
-    if volume.channels == 1 and isinstance(volume, StoredVolume):
-        volume = volume.one_channel(0)
+    if isinstance(volume, StoredVolume):
+        if volume.channels == 1:
+            volume = volume.one_channel(0)
+        if raw is not None and raw.shape_vx[0] == 1 and "z" not in volume.understood.axes:
+            # what has no third dimension lies in the only section that there is
+            volume = volume.in_section_of(raw)
     if volume.channels is not None:
         last = volume.channels - 1
         raise _UnfitError(
@@ -291,7 +298,7 @@ def _fits(labels: Grid, raw: Grid) -> bool:
     return True
 
 
-def _open_integers(array: ArrayRef, raw: Grid | None) -> tuple[Volume, str | None]:
+def _openintegers(array: ArrayRef, raw: Grid | None) -> tuple[Volume, str | None]:
     volume, note = open_plain(array, raw, "labels")
     if volume.dtype.kind not in "biu":
         raise _UnfitError(array, f"dtype {volume.dtype}; labels must be integers: convert the array")

@@ -14,8 +14,9 @@ from dacapo_hd.arrays import Volume
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid
 
-# what a config says of unknown: a value, or that there is none; without it the array decides
-Unknown = int | Literal["none"] | None
+# what a config says of unknown: values, and perhaps that there is no other; without it the array decides
+Unknown = int | Literal["none"] | tuple[int | Literal["none"], ...] | None
+MEANINGS = frozenset(("absent", "present", "unknown"))
 
 _BLOCK_VOXELS = 1 << 24
 # larger arrays are looked through in as many voxels, spread evenly
@@ -48,17 +49,33 @@ def equal(values: NDArray[Any], number: int) -> NDArray[np.bool_]:
     return found
 
 
+def _among(values: NDArray[Any], numbers: Collection[int]) -> NDArray[np.bool_]:
+    found = np.zeros(values.shape, bool)
+    for number in numbers:
+        found |= equal(values, number)
+    return found
+
+
+def _least(dtype: np.dtype[Any]) -> int:
+    return 0 if dtype == np.bool_ else int(np.iinfo(dtype).min)
+
+
+def _greatest(dtype: np.dtype[Any]) -> int:
+    return 1 if dtype == np.bool_ else int(np.iinfo(dtype).max)
+
+
 @attrs.frozen
 class LabelValues:
     """What the values of masks or ids of one class mean; the others are present.
 
-    `present` is the only one that is, where the array's encoding says so. `settled`: somebody has said which value is
-    unknown, or that none is.
+    `present` is the only one that is, where the array's encoding says so. `said`: config or encoding say which values
+    are unknown. `settled`: the config says that no others are.
     """
 
-    unknown: int | None
+    unknown: tuple[int, ...]
     absent: tuple[int, ...] = (0,)
     present: int | None = None
+    said: bool = False
     settled: bool = False
 
     @classmethod
@@ -66,58 +83,70 @@ class LabelValues:
         cls, volume: Volume, unknown: Unknown, absent: Collection[int], usual_unknown: int | None = None
     ) -> LabelValues:
         """Read what a config says, else what the array's encoding says, else what is usual."""
-        encoding = encoding_of(volume)
-        said = unknown if unknown is not None else encoding.get("unknown")
-        value = said if isinstance(said, int) else None
-        if said is None and not encoding:
-            value = usual_unknown
-        background = encoding.get("absent", 0)
-        all_absent = {*absent, *([background] if background != value else [])}
+        given = unknown if isinstance(unknown, tuple) else () if unknown is None else (unknown,)
+        numbers, none = [value for value in given if isinstance(value, int)], "none" in given
+        # a value that the array cannot hold is meant for other arrays; a negative one says that there is none
+        numbers = [value for value in numbers if value <= _greatest(volume.dtype)]
+        none = none or any(value < _least(volume.dtype) for value in numbers)
+        encoding = {} if numbers or none else encoding_of(volume)
+        own = [encoding["unknown"]] if "unknown" in encoding else []
+        usual = [] if usual_unknown is None or encoding or numbers or none else [usual_unknown]
+        unknowns = {*numbers, *own, *usual} - {*absent}
+        background = {encoding.get("absent", 0)} - unknowns
         # what the config says replaces the encoding
-        present = encoding.get("present") if unknown is None and not absent else None
-        return cls(value, tuple(sorted(all_absent)), present, said is not None)
+        present = None if absent else encoding.get("present")
+        said = bool(numbers or none or own)
+        return cls(tuple(sorted(unknowns)), tuple(sorted({*absent} | background)), present, said, none)
 
     def are_absent(self, values: NDArray[Any]) -> NDArray[np.bool_]:
         """Return where values are absent."""
-        found = np.zeros(values.shape, bool)
-        for number in self.absent:
-            found |= equal(values, number)
-        return found
+        return _among(values, self.absent)
+
+    def are_unknown(self, values: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where values say nothing."""
+        return _among(values, self.unknown)
 
     def problem_with(self, least: int, greatest: int, dtype: np.dtype[Any]) -> str | None:
         """Say what is wrong with values that would be present, by the least and the greatest of some of them."""
         if least < 0:
-            return f"hold the negative value {least}; write `unknown: {least}` {_WHERE} if that marks unknown voxels"
+            return f"hold the negative value {least}; write {self._also(least)} {_WHERE} if that marks unknown voxels"
         strange = next((value for value in (least, greatest) if self.present not in (None, value)), None)
         if strange is not None:
             return (
                 f"hold {strange}, which their encoding does not name (absent {self.absent[0]}, present "
-                f"{self.present}); correct the encoding, or write `unknown: {strange}` {_WHERE}"
+                f"{self.present}); correct the encoding, or write {self._also(strange)} {_WHERE}"
             )
         if least == 0:
-            return f"hold 0, which their encoding does not name; write `absent: 0` or `unknown: 0` {_WHERE}"
+            return f"hold 0, which their encoding does not name; write `absent: 0` or {self._also(0)} {_WHERE}"
         is_large = dtype.kind == "u" or (dtype.kind == "i" and dtype.itemsize > 1)
-        if not self.settled and is_large and greatest in {np.iinfo(dtype).max, *_PAINTERA}:
-            return question(greatest)
+        if not self.settled and greatest != self.present and is_large and greatest in {np.iinfo(dtype).max, *_PAINTERA}:
+            return self._question(greatest)
         return None
+
+    def _also(self, value: int) -> str:
+        """Write that a value is unknown beside those that are already."""
+        return f"`unknown: {[*self.unknown, value] if self.said and self.unknown else value}`"
+
+    def _question(self, value: int) -> str:
+        none = (
+            f"`unknown: {[*self.unknown, 'none']}`".replace("'", "")
+            if self.said and self.unknown
+            else "`unknown: none`"
+        )
+        return (
+            f"hold {value}: is it 'unknown' or an id? write {self._also(value)} {_WHERE}, or {none} if it is an id, or "
+            f"`absent: {value}`"
+        )
 
     def problem_with_all(self, found: Values, dtype: np.dtype[Any]) -> str | None:
         """Say what is wrong with the values of a whole array, or ask about the greatest if it is probably no id."""
         if found.none_present:
             return None
         problem = self.problem_with(found.least, found.greatest, dtype)
-        if problem is None and not self.settled and found.greatest in _GREATEST:
+        if problem is None and not self.settled and found.greatest in _GREATEST - {self.present}:
             far_smaller = 2 * found.next_greatest < found.greatest
-            problem = question(found.greatest) if far_smaller and dtype.kind in "iu" else None
+            problem = self._question(found.greatest) if far_smaller and dtype.kind in "iu" else None
         return problem
-
-
-def question(value: int) -> str:
-    """Ask what a value means."""
-    return (
-        f"hold {value}: is it 'unknown' or an id? write `unknown: {value}` {_WHERE}, or `unknown: none` if it is an "
-        f"id, or `absent: {value}`"
-    )
 
 
 def encoding_of(volume: Volume) -> Mapping[str, int]:
@@ -131,8 +160,10 @@ def encoding_of(volume: Volume) -> Mapping[str, int]:
         for key in ("annotation", "annotation_type", "encoding"):
             nested = nested.get(key) if isinstance(nested, Mapping) else None
         encoding = nested
-    if not isinstance(encoding, Mapping):
+    if not isinstance(encoding, Mapping) or MEANINGS.isdisjoint(encoding):
+        # xarray's attribute of that name is about its own files
         return {}
+    encoding = {name: value for name, value in encoding.items() if name in MEANINGS}
     wrong = {name: value for name, value in encoding.items() if isinstance(value, bool) or not isinstance(value, int)}
     if wrong:
         name, value = next(iter(wrong.items()))
@@ -202,8 +233,7 @@ def _scan(volume: Volume, values: LabelValues, parts: Sequence[Roi]) -> Values:
     has_unknown = has_absent = False
     for roi in parts:
         block = volume.read(roi)
-        if values.unknown is not None and not has_unknown:
-            has_unknown = bool(equal(block, values.unknown).any())
+        has_unknown = has_unknown or bool(values.are_unknown(block).any())
         has_absent = has_absent or bool(values.are_absent(block).any())
         present = _present_values(block, values)
         if not present.size:
@@ -224,7 +254,4 @@ def _present_values(block: NDArray[Any], values: LabelValues) -> NDArray[Any]:
         present = np.flatnonzero(np.bincount(block.ravel()))
     else:
         present = block.ravel()
-    left = ~values.are_absent(present)
-    if values.unknown is not None:
-        left &= ~equal(present, values.unknown)
-    return present[left]
+    return present[~(values.are_absent(present) | values.are_unknown(present))]

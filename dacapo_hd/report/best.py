@@ -102,6 +102,8 @@ def _arguments(raw: ArrayRef) -> list[str]:
         "--axes": raw.axes,
         "--voxel-size": raw.voxel_size_nm,
         "--assumed-voxel-size": raw.assumed_voxel_size_nm,
+        "--offset": raw.offset_nm,
+        "--channel": None if raw.channel is None else str(raw.channel),
     }
     options = [
         part

@@ -27,6 +27,8 @@ def view(
     axes: str | None = None,
     voxel_size_nm: str | None = None,
     assumed_voxel_size_nm: str | None = None,
+    offset_nm: tuple[float, ...] | None = None,
+    channel: int | None = None,
     port: int = 0,
     open_browser: bool = True,
     write: Callable[[str], object] = print,
@@ -40,7 +42,9 @@ def view(
     """
     if not targets and not labels:
         raise UserError("nothing to view; name runs or arrays")
-    like = ArgumentRef("-", voxel_size_nm, axes=axes, assumed_voxel_size_nm=assumed_voxel_size_nm)
+    like = ArgumentRef(
+        "-", voxel_size_nm, offset_nm, axes=axes, channel=channel, assumed_voxel_size_nm=assumed_voxel_size_nm
+    )
     server = serve(_layers(targets, load_run, labels, crops, like), port)
     try:
         write(server.url)
