@@ -67,6 +67,7 @@ def check_run(run: Run, store: Store | None = None) -> CheckReport:
         except UserError as error:
             report.problems += error.problems
     opened: dict[Part, Sequence[OpenCrop]] = {}
+    unopened: list[str] = []
     for part in PARTS:
         try:
             scored = part in SCORED
@@ -74,14 +75,14 @@ def check_run(run: Run, store: Store | None = None) -> CheckReport:
             seen: dict[Volume, Statistics] = {}
             report.crops[part] = [fingerprint(crop, seen=seen) for crop in crops]
         except UserError as error:
-            report.problems += [problem for problem in error.problems if problem not in report.problems]
+            unopened += error.problems
             continue
         opened[part] = crops
         report.arrays[part] = _array_lines(crops, report.crops[part])
         if scored:
             report.memory += [_memory_line(run, part, crop) for crop in crops[:SHOWN_CROPS]]
     found = examine(run, opened, report.crops)
-    report.problems += [problem for problem in found.problems if problem not in report.problems]
+    report.problems = list(dict.fromkeys((*report.problems, *found.problems, *unopened)))
     report.warnings += found.warnings
     report.samples, report.lessons = found.samples, found.lessons
     return report

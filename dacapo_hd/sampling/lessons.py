@@ -75,13 +75,17 @@ class _Tally:
 def _tallies(sample: Sample) -> Iterator[tuple[str, str, _Tally]]:
     for name, target in sample.targets.items():
         for number, channel in enumerate(target.channels):
-            yield name, channel, _tally(sample.labels, target, number, channel.partition("/")[0])
+            class_name = channel.partition("/")[0]
+            # some channels are about no class, such as the edges of voxels
+            if class_name in sample.labels.classes:
+                yield name, channel, _tally(sample.labels, target, number, class_name)
 
 
 def _tally(labels: LabelBlock, target: Target, number: int, class_name: str) -> _Tally:
     place = labels.classes.index(class_name)
     # a weight for each channel, or one for all channels of a class
-    counts = target.weight[number if len(target.weight) == len(target.value) else place] > 0
+    per_channel = len(target.weight) == len(target.value)
+    counts = target.weight[number if per_channel else min(place, len(target.weight) - 1)] > 0
     known, present = labels.known[place], labels.present[place]
     inside = counts & present
     values, inner = target.value[number][counts], target.value[number][inside]

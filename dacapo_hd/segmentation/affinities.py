@@ -22,10 +22,14 @@ _CHANNEL = re.compile(r"(?P<name>.*)/(?P<kind>\w+)\((?P<offset>[-+.,e\d]+)\)(?P<
 
 @attrs.frozen(eq=False)
 class Affinities:
-    """Values float32 (offset, z, y, x) in 0..1 of the pairs u and u + offset; offsets in voxels (z, y, x)."""
+    """Values float32 (offset, z, y, x) in 0..1 of the pairs u and u + offset; offsets in voxels (z, y, x).
+
+    `mask` tells which voxels may be in an object, None: all.
+    """
 
     offsets_vx: tuple[tuple[int, ...], ...]
     values: NDArray[np.float32]
+    mask: NDArray[np.bool_] | None = None
 
     def within(self, mask: NDArray[np.bool_]) -> Affinities:
         """Return the same affinities, but 0 for pairs that are not both inside of a mask (z, y, x)."""
@@ -33,7 +37,7 @@ class Affinities:
         for value, offset in zip(values, self.offsets_vx, strict=True):
             here, there = overlap(mask.shape, offset)
             value[here] *= mask[here] & mask[there]
-        return Affinities(self.offsets_vx, values)
+        return Affinities(self.offsets_vx, values, mask)
 
     def near(self) -> NDArray[np.bool_]:
         """Tell which offsets lead to one of the 26 neighbours."""

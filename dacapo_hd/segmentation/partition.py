@@ -157,4 +157,8 @@ class SuperpixelAgglomeration(AffinitySegmenter):
 
         inside = interior_of_sections(affinities)
         parts = superpixels(inside, self.boundary, self.seed_sigma_vx, self.min_superpixel_vx)
+        if affinities.mask is not None:
+            # what lies outside must not count for the objects beside it
+            outside = np.where(affinities.mask, parts, np.uint32(0))
+            parts = (np.unique(outside, return_inverse=True)[1].reshape(parts.shape) + 1).astype(np.uint32)
         return average_linkage(parts, affinities, self.cut)

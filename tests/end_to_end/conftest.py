@@ -26,7 +26,7 @@ def make_config(dataset):
     def make():
         return {
             "name": "tiny",
-            "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40},
+            "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40, "distance_axes": "yx"},
             "architecture": {
                 "type": "UNet",
                 "dims": 2,

@@ -180,6 +180,6 @@ def test_affinities_that_lead_out_of_an_object_do_not_join_it_with_another():
     offsets = ((0, -1, 0), (0, 0, -1))
     names = (*(f"m/affinity({z},{y},{x})" for z, y, x in offsets), "m/probability")
     data = np.concatenate([np.ones((2, *mask.shape)), mask[None]]).astype(np.float32)
-    found = MutexWatershed().segment(Prediction(names, data, (8.0,) * 3)).labels["m"]
+    found = MutexWatershed(min_size_vx=0).segment(Prediction(names, data, (8.0,) * 3)).labels["m"]
     np.testing.assert_array_equal(found > 0, mask)
     assert len(np.unique(found)) == 3
