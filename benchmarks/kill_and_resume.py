@@ -34,7 +34,7 @@ BLOW_WEIGHTS = (60, 15, 15, 10)
 PATIENCE_SECONDS = 300.0
 START_UP_SECONDS = 4.0
 RUN = {
-    "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40},
+    "task": {"type": "HotDistance", "classes": ["mito", "pm"], "scale_nm": 40, "distance_axes": "yx"},
     "architecture": {
         "type": "UNet",
         "dims": 2,
@@ -114,7 +114,7 @@ class Stress:
         from dacapo_hd.phantom.options import write_phantoms
 
         crops = ["train", "train/every=4", "validate"]
-        write_phantoms(self.folder / "phantom.zarr", (8, 96, 96), (8.0, 8.0, 8.0), seed=3, crops=crops)
+        write_phantoms(self.folder / "phantom.zarr", (8, 96, 96), (8.0, 8.0, 8.0), seed=6, crops=crops)
 
     def write_run(self, name: str) -> None:
         """Write the run file of a name."""

@@ -104,13 +104,13 @@ def test_a_boundary_out_of_reach_teaches_no_distance(check):
 
 
 def test_single_sections_say_little_of_distances_in_space(check):
-    labels = np.zeros(SHAPE, np.uint8)
-    labels[:, 4:36, 4:36] = 1
-    wide = attrs.evolve(PLANE, input_shape_vx=(1, 40, 40))
+    labels = np.zeros((8, 96, 96), np.uint8)
+    labels[1:, 20:76, 20:76] = 1
+    wide = attrs.evolve(PLANE, input_shape_vx=(1, 96, 96))
     report = check(HotDistance(("mito",), scale_nm=50), labels, wide)
     message = one(report.warnings, "task: target 'distance' of 'mito': only ")
     assert message.endswith("a section alone says little of distances along z: set task.distance_axes: yx")
-    assert check(HotDistance(("mito",), scale_nm=20, distance_axes="yx"), labels, PLANE).warnings == []
+    assert check(HotDistance(("mito",), scale_nm=20, distance_axes="yx"), labels, wide).warnings == []
 
 
 def test_boundaries_between_instances_need_ids(check):

@@ -189,6 +189,8 @@ class LatentMasks(InstanceTask):
 
     def remarks(self, lessons: Sequence[Lesson]) -> list[str]:
         found = super().remarks(lessons)
+        if self.latents == "frozen":
+            return found
         narrow = [
             name for name, branch in self._mask_branches().items() if hypot(*branch.reach_vx) < self.transition_vx
         ]
