@@ -23,6 +23,10 @@ from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.prediction.stored import quantise
 
 
+class BlockTooLargeError(UserError):
+    """The network's memory for a block is more than there is."""
+
+
 @attrs.frozen(eq=False)
 class PredictFunction(BlockFunction):
     """Predicts blocks of `source` (boxes in its voxels) into `target`.
@@ -144,7 +148,7 @@ def _worded(error: RuntimeError, shape: Sequence[int]) -> Exception:
 
     text = str(error)
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
-        return UserError(
+        return BlockTooLargeError(
             f"a block with an input of {format_shape(shape)} voxels needs more memory than there is; give less --memory"
         )
     if "CUDA error" in text:

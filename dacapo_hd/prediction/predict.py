@@ -16,7 +16,7 @@ from dacapo_hd.blockwise.grid import Shape
 from dacapo_hd.blockwise.memory import usable_bytes
 from dacapo_hd.errors import UserError
 from dacapo_hd.geometry import Grid, format_shape
-from dacapo_hd.prediction.function import PredictFunction
+from dacapo_hd.prediction.function import BlockTooLargeError, PredictFunction
 from dacapo_hd.prediction.predictor import Predictor
 from dacapo_hd.segmentation.base import Prediction
 
@@ -59,9 +59,7 @@ def predict(
         try:
             run_directly(function, grid, partial(_done, progress, len(grid)))
             return
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
+        except (BlockTooLargeError, MemoryError) as error:
             found, shape = shape, _smaller(function, roi, shape)
             if shape is None:
                 raise UserError(
@@ -74,13 +72,6 @@ def predict(
 
 def _done(progress: Callable[[int, int], None], total: int, done: int) -> None:
     progress(done, total)
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    import torch
-
-    # torch raises a bare RuntimeError where the CPU's memory ends
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in str(error)
 
 
 def _smaller(function: PredictFunction, roi: Roi, shape: Shape) -> Shape | None:

@@ -1,6 +1,7 @@
 """The commands as a user calls them, on a phantom."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -289,3 +290,18 @@ def test_overwriting_removes_what_apply_wrote_and_nothing_else(trained, dataset,
     found = {folder.name for folder in (here / "out.zarr" / "segmentation").iterdir() if folder.is_dir()}
     assert found == {"mito", "pm", "truth"}
     assert (ArrayRef(path="out.zarr/segmentation/truth").open().read() == 7).all()
+
+
+def test_what_was_segmented_is_said(trained, dataset, dacapo_hd, here):
+    code, out, err = dacapo_hd("validate", "tiny", "--iteration", "3")
+    assert code == 0, err
+    found = re.findall(r"^(mito|pm) in crop_0: (\d+ voxels|nothing was segmented)$", out, re.MULTILINE)
+    assert [name for name, _ in found] == ["mito", "pm"]
+    raw = str(dataset / "validate" / "crop_0" / "raw")
+    rule = "{type: Threshold, quantity: distance, threshold: %g}"
+    code, _, err = dacapo_hd("apply", "tiny", raw, "all.zarr", "--parameters", rule % -0.99)
+    assert code == 0
+    assert "all.zarr/segmentation/mito: present\n" in err
+    code, _, err = dacapo_hd("apply", "tiny", raw, "none.zarr", "--parameters", rule % 0.99, "--quiet")
+    assert code == 0
+    assert err == "".join(f"warning: none.zarr/segmentation/{name}: nothing was segmented\n" for name in ("mito", "pm"))

@@ -312,3 +312,36 @@ def test_float_intensities_are_normalised_as_in_training(make_predictor, make_ra
         predict_in_memory(predictor, raw, raw.grid, RANGE).data,
         atol=1e-5,
     )
+
+
+@pytest.fixture
+def greedy_predictor(make_predictor):
+    """Make a predictor whose network really asks for more memory than there is, for inputs of more voxels."""
+
+    def make(most_voxels):
+        predictor = make_predictor(NETWORKS["valid"])
+
+        def ask(module, inputs):
+            if inputs[0].numel() > most_voxels:
+                torch.empty(2**50)
+
+        predictor.network.register_forward_pre_hook(ask)
+        return predictor
+
+    return make
+
+
+def test_blocks_that_do_not_fit_into_the_memory_are_halved(greedy_predictor, make_raw, caplog):
+    raw = make_raw((12, 24, 24))
+    least = np.prod(greedy_predictor(0).input_shape_for((2, 2, 2)))
+    expected = at_once(greedy_predictor(2**40), raw)
+    found = predict_in_memory(greedy_predictor(4 * least), raw, raw.grid, RANGE)
+    np.testing.assert_allclose(found.data, expected, atol=1e-5)
+    first = caplog.messages[0]
+    assert first.startswith("blocks of 12 x 24 x 24 voxels do not fit into the memory of cpu; going on with ")
+
+
+def test_a_network_that_does_not_fit_at_all(greedy_predictor, make_raw):
+    raw = make_raw((4, 4, 4))
+    with pytest.raises(UserError, match=r"does not fit into the memory of cpu, and there is no smaller one; use "):
+        predict_in_memory(greedy_predictor(0), raw, raw.grid, RANGE)
