@@ -28,7 +28,10 @@ def unstructure(obj: Any) -> Any:
 def _is_shown(obj: Any, field: attrs.Attribute[Any], with_folders: bool) -> bool:
     if not with_folders and NAMING_FOLDER.keys() <= field.metadata.keys():
         return False
-    return not (ADDED_LATER.keys() <= field.metadata.keys() and getattr(obj, field.name) == field.default)
+    if not ADDED_LATER.keys() <= field.metadata.keys():
+        return True
+    default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default
+    return bool(getattr(obj, field.name) != default)
 
 
 def _make_converter(with_folders: bool) -> cattrs.Converter:

@@ -8,11 +8,13 @@ from typing import Any
 from dacapo_hd.config import canonical_hash
 from dacapo_hd.errors import UserError
 
-SCHEMA = 2
+SCHEMA = 3
 """1: no schema in the document, no checksums.
-2: also `checkpoint_minutes` and `retention` of the trainer, and `provenance`."""
+2: also `checkpoint_minutes` and `retention` of the trainer, and `provenance`.
+3: also `foreground` of tasks that learn affinities; runs before it had none."""
 
 Document = Mapping[str, Any]
+LEARN_AFFINITIES = ("Affinities", "LatentMasks")
 
 
 def upgrade(document: Document, where: str) -> dict[str, Any]:
@@ -54,8 +56,18 @@ def _from_1_to_2(document: Document) -> dict[str, Any]:
     return {"archived": "", "provenance": {}, **document, **changed}
 
 
+def _from_2_to_3(document: Document) -> dict[str, Any]:
+    config = dict(document["config"])
+    task = config.get("task", {})
+    if not hashes_fit(document) or task.get("type") not in LEARN_AFFINITIES or "foreground" in task:
+        return dict(document)
+    config["task"] = {**task, "foreground": False}
+    config_hash, group_hash = _hashes(config)
+    return {**document, "config": config, "config_hash": config_hash, "group_hash": group_hash}
+
+
 def _hashes(config: Document) -> tuple[str, str]:
     return canonical_hash(config, without=("name",)), canonical_hash(config, without=("name", "seed"))
 
 
-STEPS: tuple[Callable[[Document], dict[str, Any]], ...] = (_from_1_to_2,)
+STEPS: tuple[Callable[[Document], dict[str, Any]], ...] = (_from_1_to_2, _from_2_to_3)
