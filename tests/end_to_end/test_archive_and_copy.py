@@ -8,6 +8,9 @@ from dacapo_hd.arrays import ArrayRef
 from dacapo_hd.stores import FileStore
 from dacapo_hd.stores.weights import checkpoint_file
 
+# so that something is segmented, however little was learnt
+WHOLE = ("--parameters", "{type: Threshold, quantity: distance, threshold: -0.99}")
+
 
 def archived(kept):
     return next(name for name in kept.names() if ".archived-" in name)
@@ -44,7 +47,7 @@ def test_replacing_archives_the_stored_run_which_stays_whole(tiny, config, write
     code, out, err = dacapo_hd("validate", old, "--iteration", "3", "--quiet", *tiny.options)
     assert (code, err) == (0, "") and "mito" in out
     raw = dataset / "validate" / "crop_0" / "raw"
-    code, _, err = dacapo_hd("apply", old, raw, "out.zarr", "--quiet", *tiny.options)
+    code, _, err = dacapo_hd("apply", old, raw, "out.zarr", *WHOLE, "--quiet", *tiny.options)
     assert (code, err) == (0, "")
     code, _, err = dacapo_hd("train", old, "--quiet", *tiny.options)
     assert (code, err) == (0, "")
@@ -98,7 +101,7 @@ def test_replacing_a_sweep_archives_the_runs_that_changed(kept, config, write, d
 def test_a_copied_run_goes_on_and_predicts_as_the_original(tiny, dataset, dacapo_hd, trained_folder, here):
     raw = dataset / "validate" / "crop_0" / "raw"
     for number, options in enumerate((tiny.options, ["--store", trained_folder])):
-        code, _, err = dacapo_hd("apply", "tiny", raw, f"{number}.zarr", "--quiet", *options)
+        code, _, err = dacapo_hd("apply", "tiny", raw, f"{number}.zarr", *WHOLE, "--quiet", *options)
         assert (code, err) == (0, "")
     assert (ArrayRef(path="0.zarr/prediction").open().read() == ArrayRef(path="1.zarr/prediction").open().read()).all()
     store = tiny.open()
@@ -176,7 +179,9 @@ def test_a_damaged_checkpoint_that_is_passed_over_is_a_warning_on_stderr(tiny, d
     path = checkpoint_file(tiny.open().checkpoint_folder("tiny"), 6)
     os.truncate(path, 100)
     raw = dataset / "validate" / "crop_0" / "raw"
-    code, _, err = dacapo_hd("apply", "tiny", raw, "out.zarr", "--iteration", "latest", "--quiet", *tiny.options)
+    code, _, err = dacapo_hd(
+        "apply", "tiny", raw, "out.zarr", "--iteration", "latest", *WHOLE, "--quiet", *tiny.options
+    )
     assert code == 0
     assert err.startswith(f"warning: {path}: ") and "iteration 5 is used instead" in err
     assert len(err.splitlines()) == 1

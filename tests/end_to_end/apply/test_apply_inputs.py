@@ -146,7 +146,7 @@ def test_a_single_section_is_warned_of_where_the_network_sees_others(made, apply
     manager.apply("tiny", str(made / "raw.zarr"), "volume.zarr", roi="3:4,:,:", progress=False)
     assert caplog.messages == []
     manager.apply("tiny", section, "deep.zarr", progress=False)
-    assert caplog.messages == [
+    assert [text for text in caplog.messages if "nothing was segmented" not in text] == [
         f"{section}: a single section, but the network of run 'tiny' sees 6 more on either side, which are copies of "
         "it here; expect less than in a volume"
     ]
