@@ -28,6 +28,8 @@ from dacapo_hd.tasks.base import Lesson
 from dacapo_hd.training.device import choose_device
 
 SHOWN_CROPS = 50
+# crops whose memory is printed, the largest
+SHOWN_MEMORY = 3
 SHOWN_LESSONS = 60
 
 
@@ -80,7 +82,10 @@ def check_run(run: Run, store: Store | None = None) -> CheckReport:
         opened[part] = crops
         report.arrays[part] = _array_lines(crops, report.crops[part])
         if scored:
-            report.memory += [_memory_line(run, part, crop) for crop in crops[:SHOWN_CROPS]]
+            largest = sorted(crops, key=lambda crop: scoring_bytes(run, crop), reverse=True)
+            report.memory += [_memory_line(run, part, crop) for crop in largest[:SHOWN_MEMORY]]
+            if len(crops) > SHOWN_MEMORY:
+                report.memory.append(f"memory: the other {len(crops) - SHOWN_MEMORY} {part} crops take at most as much")
     found = examine(run, opened, report.crops)
     report.problems = list(dict.fromkeys((*report.problems, *found.problems, *unopened)))
     report.warnings += found.warnings
@@ -94,10 +99,10 @@ def _memory_line(run: Run, part: Part, crop: OpenCrop) -> str:
     try:
         applied = f"about {format_bytes(round(plan.worker_bytes(plan.grid())))}"
     except UserError as error:
-        applied = str(error)
+        applied = f"more than it has by default ({error})"
     return (
-        f"memory: scoring {part} crop {crop.name} takes about {format_bytes(round(scoring_bytes(run, crop)))}; "
-        f"`apply` to its image {applied}"
+        f"memory: scoring {part} crop {crop.name!r} takes about {format_bytes(round(scoring_bytes(run, crop)))}; "
+        f"`apply` to its image takes {applied}"
     )
 
 

@@ -30,8 +30,9 @@ def _is_shown(obj: Any, field: attrs.Attribute[Any], with_folders: bool) -> bool
         return False
     if not ADDED_LATER.keys() <= field.metadata.keys():
         return True
-    default = field.default.factory() if isinstance(field.default, attrs.Factory) else field.default
-    return bool(getattr(obj, field.name) != default)
+    # a factory has the type of what it makes, as far as mypy knows
+    factory = getattr(field.default, "factory", None)
+    return bool(getattr(obj, field.name) != (factory() if factory else field.default))
 
 
 def _make_converter(with_folders: bool) -> cattrs.Converter:
