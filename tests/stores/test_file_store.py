@@ -9,12 +9,13 @@ from stored_runs import file, record
 
 from dacapo_hd.errors import UserError
 from dacapo_hd.stores.base import DamageError
+from dacapo_hd.stores.migrations import SCHEMA
 
 
 class TestRecord:
     def test_people_can_read_it(self, store):
         lines = file(store, "run.yaml").read_text().splitlines()
-        assert lines[:4] == ["schema: 2", "name: run", "config:", "  name: run"]
+        assert lines[:4] == [f"schema: {SCHEMA}", "name: run", "config:", "  name: run"]
         assert re.fullmatch("sha256: [0-9a-f]{64}", lines[-1])
         assert yaml.safe_load("\n".join(lines))["config"] == record().config
 
@@ -22,7 +23,10 @@ class TestRecord:
         ("harm", "what"),
         [
             (lambda text: text.replace("scale_nm: 40", "scale_nm: 41"), "its checksum differs: it was edited"),
-            (lambda text: text.replace("schema: 2", "schema: 3"), "its checksum differs: it was edited"),
+            (
+                lambda text: text.replace(f"schema: {SCHEMA}", "schema: 99"),
+                "its checksum differs: it was edited",
+            ),
             (lambda text: text[: text.index("sha256")], "its end with the checksum is missing"),
             (lambda text: text[:-1], "its end with the checksum is missing"),
             (lambda text: text[:40], "its end with the checksum is missing"),

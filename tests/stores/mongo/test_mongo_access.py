@@ -24,6 +24,7 @@ from store_rows import checkpoint, record, score, stat
 from dacapo_hd.errors import UserError
 from dacapo_hd.stores import open_store
 from dacapo_hd.stores.address import parse_mongodb
+from dacapo_hd.stores.migrations import SCHEMA
 from dacapo_hd.stores.mongo import MongoStore
 from dacapo_hd.stores.mongo_connection import Connection
 
@@ -158,11 +159,11 @@ def test_a_database_of_another_program_is_left_alone(mongodb, tmp_path):
 
 def test_a_database_of_a_newer_version_is_not_opened(mongodb, tmp_path):
     with pymongo.MongoClient(mongodb) as client:
-        client.get_default_database().meta.insert_one({"_id": "store", "schema": 3, "weights": str(tmp_path)})
+        client.get_default_database().meta.insert_one({"_id": "store", "schema": SCHEMA + 1, "weights": str(tmp_path)})
     with pytest.raises(UserError) as error:
         open_store(mongodb)
     assert str(error.value) == (
-        f"{mongodb}: written by a newer dacapo_hd (schema 3, this one knows 2); update this one"
+        f"{mongodb}: written by a newer dacapo_hd (schema {SCHEMA + 1}, this one knows {SCHEMA}); update this one"
     )
 
 

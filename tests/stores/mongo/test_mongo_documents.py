@@ -10,6 +10,7 @@ from dacapo_hd.config import canonical_hash
 from dacapo_hd.errors import UserError
 from dacapo_hd.stores import RunRecord
 from dacapo_hd.stores.base import DamageError
+from dacapo_hd.stores.migrations import SCHEMA
 
 
 def test_rows_of_no_run_are_named_with_what_removes_them(store, database):
@@ -206,7 +207,7 @@ def test_scores_of_many_iterations_in_one_write_are_replaced_one_by_one(store, d
 
 
 def test_a_run_of_a_newer_version_is_not_read(store, database):
-    database.runs.update_one({}, {"$set": {"schema": 3}})
+    database.runs.update_one({}, {"$set": {"schema": SCHEMA + 1}})
     with pytest.raises(UserError, match=r"written by a newer dacapo_hd .*; update this one"):
         store.run("run")
     assert store.names() == ("run",)
