@@ -118,11 +118,9 @@ def _array_lines(crops: Sequence[OpenCrop], found: Sequence[CropFingerprint]) ->
     """Say how each array was understood, and what becomes of the intensities of raw."""
     lines: dict[str, None] = {}
     for crop, one in list(zip(crops, found, strict=True))[:SHOWN_CROPS]:
-        low, high, limit = one.intensity_range
-        deviations = "" if limit == 1 else f" (z-scores, clipped at {limit:g})"
         raw, *others = crop.notes
         line = (
-            f"{raw}; intensities {low:.4g} to {high:.4g} become -1 to 1{deviations}: "
+            f"{raw}; {one.intensity_range.described()}: "
             f"{one.intensities.share_beyond(one.intensity_range):.1%} are clipped, the 1st to 99th percentiles span "
             f"{one.intensities.span_within(one.intensity_range):.0%} of what is left"
         )

@@ -19,6 +19,7 @@ from dacapo_hd.prediction.predict import MEMORY_BYTES
 from dacapo_hd.run import Run
 from dacapo_hd.sampling.lessons import lessons
 from dacapo_hd.sampling.recipe import Recipe, untaught
+from dacapo_hd.segmentation.base import InstanceSegmenter
 from dacapo_hd.tasks.base import Circumstances, Lesson
 from dacapo_hd.training.device import choose_device
 
@@ -86,7 +87,8 @@ def _examine_memory(run: Run, found: Findings) -> None:
 def scoring_bytes(run: Run, crop: OpenCrop) -> float:
     """Estimate what scoring a crop holds at once: prediction, labels, what a segmenter works with, and one block."""
     channels, voxels = len(run.task.output_channels()), math.prod(crop.label_grid.shape_vx)
-    own = max((getattr(segmenter, "bytes_per_channel", 0) for segmenter in run.task.segmenters()), default=0)
+    segmenters = [segmenter for segmenter in run.task.segmenters() if isinstance(segmenter, InstanceSegmenter)]
+    own = max((segmenter.bytes_per_channel for segmenter in segmenters), default=0)
     labels = crop.memory()["labels"] / max(voxels, 1)
     block = bytes_per_input_voxel(run.architecture, run.task) * math.prod(crop.raw_grid.shape_vx)
     return voxels * ((4 + own) * channels + labels + WORKING_BYTES) + min(block, MEMORY_BYTES)

@@ -81,8 +81,8 @@ def apply_run(
     """Write `OUTPUT/prediction` (uint8) and `OUTPUT/segmentation/CLASS` as pyramids; returns the paths of these.
 
     `roi` is `z:z,y:y,x:x` in voxels of the source, or in nm with `nm` at the end. `parameters` is a segmenter in YAML,
-    by default the best one of the chosen iteration. `axes` to `channel` say what the
-    source does not, as in ArrayRef; `intensity_range` replaces the run's. Only where `mask` is not 0 anything is
+    by default the best one of the chosen iteration. `axes` to `channel` say what the source does not, as in ArrayRef;
+    `intensity_range` replaces the run's. Only where `mask` is not 0 anything is
     predicted; `flips` averages over mirrored copies, `skip_empty` leaves out blocks of constant raw data. `memory` is
     for each worker; `compute` is a `Compute` in YAML or a YAML file. `dry_run` prints what would be done. Raises
     UserError for anything that does not fit, and BlocksFailedError when blocks failed.
@@ -221,11 +221,9 @@ class Application:
 
     def understood(self) -> list[str]:
         """Say in one line each how the arrays are read, and with which intensities."""
-        low, high, limit = trained_intensities(self.decision.trained)
-        deviations = "" if limit == 1 else f" (z-scores, clipped at {limit:g})"
         mask = self._mask()
         return [
-            f"input {self._source().described()}; intensities {low:.4g} to {high:.4g} become -1 to 1{deviations}",
+            f"input {self._source().described()}; {trained_intensities(self.decision.trained).described()}",
             *([] if mask is None else [f"mask {mask.described()}"]),
         ]
 

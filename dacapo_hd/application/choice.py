@@ -100,7 +100,7 @@ def open_source(
 def choose_range(
     run: Run, volume: Volume, trained: Mapping[str, Any], given: tuple[float, float] | None
 ) -> IntensityRange:
-    """Return the intensities that become -1 and 1: those given, those of the volume itself, or those of training."""
+    """Return the given range of intensities, else the volume's own if the datasplit says so, else that of training."""
     before = trained_intensities(trained)
     if given is not None:
         return IntensityRange(*given, before.limit)

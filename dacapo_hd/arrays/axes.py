@@ -65,7 +65,7 @@ def level_above(array: Node) -> tuple[Node, tuple[Axis, ...]] | None:
 
 
 def require_agreement(array: Node, axes: Sequence[Axis], naming: AxisNaming) -> None:
-    """Raise UserError where the names that an array itself has contradict those of the multiscales above it."""
+    """Raise UserError if an array's own names of its axes contradict the multiscales above it."""
     if naming.insists or len(axes) != len(array.shape):
         return
     own = said_names(array.label, len(axes), array.attributes, naming, array.metadata.get("dimension_names"))

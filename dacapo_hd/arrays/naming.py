@@ -68,7 +68,7 @@ IN_MASK = Advice(
 
 @attrs.frozen
 class AxisNaming:
-    """The names that a user gives to the stored axes (None: those of the file), and where the user can give them."""
+    """The user's names of the stored axes, None where the file's count, and where the user can give them."""
 
     given: str | None = None
     advice: Advice = IN_CONFIG

@@ -302,7 +302,7 @@ def _brief(extension: Any) -> Any:
 def _zarr_3_codec(codec: Any) -> dict[str, Any]:
     codec = _named(codec)
     options = codec.get("configuration", {})
-    # zarr-python names those of numcodecs, which write the same
+    # zarr-python has names of its own for the codecs of numcodecs, with the same bytes
     name = codec["name"].removeprefix("numcodecs.")
     if name in _ZARR_3_COMPRESSORS:
         return {"name": name, "configuration": _known(options, _ZARR_3_COMPRESSORS[name])}

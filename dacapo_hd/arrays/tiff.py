@@ -327,7 +327,7 @@ class PagesOfFiles:
             shape, dtype, count, uuid = pages.page_shape, pages.dtype, pages.count, pages.uuid
         if (shape, dtype) != (self.page_shape, self.dtype):
             raise UserError(
-                f"{file}: its pages have the shape {shape} and are {dtype}, but those of {self._first} have "
+                f"{file}: its pages have the shape {shape} and are {dtype}, but the pages of {self._first} have "
                 f"{self.page_shape} and are {self.dtype}; the pages of an image must be equal"
             )
         if count < needed:
@@ -490,7 +490,7 @@ class OmeMetadata:
         chosen = inside if len(inside) == 1 else described
         if len(chosen) != 1:
             raise UserError(
-                f"{file}: its OME metadata describe {len(chosen)} images in several files; save one of them by itself"
+                f"{file}: its OME metadata describe {len(chosen)} images in several files; save one image alone"
             )
         return self._image(file, chosen[0])
 

@@ -41,6 +41,11 @@ class IntensityRange(NamedTuple):
         """Return plain JSON data, without a limit of 1."""
         return list(self) if self.limit != 1 else [self.low, self.high]
 
+    def described(self) -> str:
+        """Say what becomes of intensities, as part of a sentence."""
+        deviations = "" if self.limit == 1 else f" (z-scores, clipped at {self.limit:g})"
+        return f"intensities {self.low:.4g} to {self.high:.4g} become -1 to 1{deviations}"
+
 
 def normalise(data: NDArray[Any], intensity_range: tuple[float, ...]) -> NDArray[np.float32]:
     """Map the intensity range linearly to -1..1 and clip; float32. Training and inference both use this."""

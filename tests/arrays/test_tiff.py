@@ -431,7 +431,7 @@ def test_a_file_that_goes_away_is_an_error_when_it_is_read(tmp_path):
 def test_files_of_an_image_that_differ_are_errors(tmp_path):
     files = write_set(tmp_path, DATA)
     tifffile.imwrite(files[2], DATA[2, :60], **PLAIN)
-    end = f"but those of {files[0]} have (70, 90) and are uint16; the pages of an image must be equal"
+    end = f"but the pages of {files[0]} have (70, 90) and are uint16; the pages of an image must be equal"
     assert problem(files[1]) == f"{files[2]}: its pages have the shape (60, 90) and are uint16, {end}"
     tifffile.imwrite(files[2], DATA[2].astype("float32"), **PLAIN)
     assert problem(files[1]) == f"{files[2]}: its pages have the shape (70, 90) and are float32, {end}"
@@ -544,7 +544,7 @@ def test_of_several_images_in_several_files_that_of_the_file_is_read(tmp_path):
         np.testing.assert_array_equal(volume.read(), planes)
     tifffile.imwrite(tmp_path / "c.tif", DATA[0], description=OME.format(root_uuid("c"), "".join(images)), **PLAIN)
     assert problem(tmp_path / "c.tif") == (
-        f"{tmp_path}/c.tif: its OME metadata describe 2 images in several files; save one of them by itself"
+        f"{tmp_path}/c.tif: its OME metadata describe 2 images in several files; save one image alone"
     )
 
 
